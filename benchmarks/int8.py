@@ -93,7 +93,7 @@ def _compare(session: Session, tokens: Tokens, expected: Float32) -> dict[str, f
     together, alone = np.empty_like(expected), np.empty_like(expected)
     for vectors, rows in ((together, 32), (alone, 1)):
         for batch in plan_batches(tokens.lengths, batch_size=rows, token_budget=TOKEN_BUDGET):
-            vectors[batch] = session.run("sentence_embedding", *tokens.padded(batch))
+            vectors[batch] = session.sentence_embeddings(tokens, batch)
     similarity = cosines(together, expected)
     return {
         "mean": round(float(similarity.mean()), 5),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,11 @@ from tqdm import tqdm
 from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
+from instructor_onnx.engine import Engine
 from instructor_onnx.external_data import check_external_data
-from instructor_onnx.inputs import as_rows
+from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.session import Device, Session, choose_device
-from instructor_onnx.tokens import Tokenizer, Tokens
+from instructor_onnx.tokens import CHUNK_ROWS, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -84,7 +86,7 @@ class INSTRUCTOR:
         )
         files = [folder / file.path for file in manifest.variants[self.variant].files]
         check_external_data(files[0], allowed={file.name for file in files[1:]})
-        self._session = Session.open(files[0], chosen, num_threads)
+        self._engine: Engine = Session.open(files[0], chosen, num_threads)
         self._token_budget = token_budget or TOKEN_BUDGET[chosen.kind]
         self._max_seq_length = manifest.model.max_seq_length
 
@@ -92,13 +94,13 @@ class INSTRUCTOR:
         return (
             f"INSTRUCTOR({self.manifest.model.name!r}, variant={self.variant!r}, device={self.device!r}, "
             f"embedding_dim={self.get_sentence_embedding_dimension()}, max_seq_length={self.max_seq_length}, "
-            f"num_threads={self._session.num_threads})"
+            f"num_threads={self._engine.num_threads})"
         )
 
     @property
     def device(self) -> str:
         """Where it runs: "cpu" or "cuda:N"."""
-        return str(self._session.device)
+        return str(self._engine.device)
 
     @property
     def max_seq_length(self) -> int:
@@ -180,14 +182,12 @@ class INSTRUCTOR:
         tensor = _import_torch().from_numpy if to_torch else None
 
         rows, single = as_rows(sentences)
-        tokens = self._tokenizer(rows, self.max_seq_length)
-        _warn_of_losses(tokens, self.max_seq_length)
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
         with tqdm(total=len(rows), desc="Embedding", unit="text", disable=not show_progress_bar) as progress:
-            batches = self._batches(tokens, batch_size, progress)
+            runs = self._runs(rows, batch_size, progress)
             if output_value == "sentence_embedding":
-                vectors = self._sentence_embeddings(tokens, batches)
+                vectors = self._sentence_embeddings(len(rows), runs)
                 if normalize_embeddings:
                     vectors = _normalize(vectors)
                 if tensor is None:
@@ -196,7 +196,7 @@ class INSTRUCTOR:
                 if single:
                     return stacked[0]
                 return stacked if convert_to_tensor else list(stacked)
-            details = self._details(tokens, batches, with_vectors=output_value is None)
+            details = self._details(len(rows), runs, everything=output_value is None)
         if tensor is not None:
             details = [{name: tensor(array) for name, array in detail.items()} for detail in details]
         results = details if output_value is None else [detail["token_embeddings"] for detail in details]
@@ -211,36 +211,58 @@ class INSTRUCTOR:
         left, right = (_normalize(np.atleast_2d(np.asarray(x, dtype=np.float32))) for x in (a, b))
         return np.asarray(left @ right.T, dtype=np.float32)
 
-    def _batches(self, tokens: Tokens, batch_size: int, progress: tqdm[Any]) -> Iterator[Int64]:
-        """Row indices of one run after another; progress moves when a run is done."""
-        for batch in plan_batches(tokens.lengths, batch_size=batch_size, token_budget=self._token_budget):
-            yield batch
-            progress.update(len(batch))
+    def _runs(self, rows: list[Row], batch_size: int, progress: tqdm[Any]) -> Iterator[Run]:
+        """One run after another; progress moves when a run is done."""
+        first = truncated = 0
+        masked: list[int] = []  # rows whose instruction masks everything away
+        for tokens in self._chunks(rows):
+            truncated += tokens.truncated
+            masked += (first + np.flatnonzero(tokens.starts >= tokens.lengths)).tolist()
+            for batch in plan_batches(tokens.lengths, batch_size=batch_size, token_budget=self._token_budget):
+                yield Run(tokens, batch, first + batch)
+                progress.update(len(batch))
+            first += len(tokens.starts)
+        _warn_of_losses(len(rows), truncated, masked, self.max_seq_length)
 
-    def _sentence_embeddings(self, tokens: Tokens, batches: Iterator[Int64]) -> Float32:
-        vectors = np.zeros((len(tokens.lengths), self.get_sentence_embedding_dimension()), dtype=np.float32)
-        for batch in batches:
-            vectors[batch] = self._session.run("sentence_embedding", *tokens.padded(batch))
+    def _chunks(self, rows: list[Row]) -> Iterator[Tokens]:
+        """The rows tokenised, chunk by chunk, each in the background while the one before it runs."""
+        chunks = self._tokenizer.chunks(rows, self.max_seq_length)
+        if len(rows) <= CHUNK_ROWS:  # nothing to overlap
+            yield from chunks
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as background:
+            upcoming = background.submit(next, chunks, None)
+            while (tokens := upcoming.result()) is not None:
+                upcoming = background.submit(next, chunks, None)
+                yield tokens
+
+    def _sentence_embeddings(self, count: int, runs: Iterator[Run]) -> Float32:
+        vectors = np.zeros((count, self.get_sentence_embedding_dimension()), dtype=np.float32)
+        for run in runs:
+            vectors[run.places] = self._engine.sentence_embeddings(run.tokens, run.rows)
         return vectors
 
-    def _details(
-        self, tokens: Tokens, batches: Iterator[Int64], *, with_vectors: bool
-    ) -> list[dict[str, npt.NDArray[Any]]]:
-        """Everything about each row, in the caller's order, padding cut off."""
-        details: list[dict[str, npt.NDArray[Any]]] = [{} for _ in tokens.lengths]
-        outputs = ["token_embeddings", "sentence_embedding"] if with_vectors else ["token_embeddings"]
-        for batch in batches:
-            input_ids, attention_mask, pooling_mask = tokens.padded(batch)
-            found = self._session.run_all(outputs, input_ids, attention_mask, pooling_mask)
-            for place, row in enumerate(batch):
-                length = tokens.lengths[row]
-                # copies: a view would keep the whole padded batch alive
-                details[row]["token_embeddings"] = found[0][place, :length].copy()
-                if with_vectors:
-                    details[row]["input_ids"] = input_ids[place, :length].copy()
-                    details[row]["attention_mask"] = pooling_mask[place, :length].copy()
-                    details[row]["sentence_embedding"] = found[1][place].copy()
+    def _details(self, count: int, runs: Iterator[Run], *, everything: bool) -> list[dict[str, npt.NDArray[Any]]]:
+        """`token_embeddings`, or everything, about each row, in the caller's order."""
+        details: list[dict[str, npt.NDArray[Any]]] = [{} for _ in range(count)]
+        for run in runs:
+            token_embeddings, vectors = self._engine.token_embeddings(run.tokens, run.rows)
+            for index, (row, place) in enumerate(zip(run.rows, run.places, strict=True)):
+                detail = details[place]
+                detail["token_embeddings"] = token_embeddings[index]
+                if everything:
+                    input_ids, _, pooling_mask = run.tokens.padded(row[None])
+                    detail["input_ids"], detail["attention_mask"] = input_ids[0], pooling_mask[0]
+                    detail["sentence_embedding"] = vectors[index].copy()  # not a view of the whole run's
         return details
+
+
+class Run(NamedTuple):
+    """Rows that run together."""
+
+    tokens: Tokens  # a chunk of the caller's rows
+    rows: Int64  # which of the chunk's
+    places: Int64  # where their results belong, in the caller's order
 
 
 def embedded(name_or_path: str | os.PathLike[str]) -> Path | None:
@@ -284,25 +306,24 @@ def _choose(manifest: Manifest, variant: str | None, device: str | None, folder:
     )
 
 
-def _warn_of_losses(tokens: Tokens, max_seq_length: int) -> None:
-    """Say what the vectors will not contain: cut text, and rows whose instruction masks everything away."""
-    if tokens.truncated:
+def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:
+    """Say what the vectors do not contain: cut text, and rows whose instruction masks everything away."""
+    if truncated:
         logger.warning(
             "%d of %d texts were cut to max_seq_length=%d tokens (instruction included); "
             "raise model.max_seq_length to keep more.",
-            tokens.truncated,
-            len(tokens.lengths),
+            truncated,
+            rows,
             max_seq_length,
-            extra={"truncated": tokens.truncated},  # for a caller that adds up many calls
+            extra={"truncated": truncated},  # for a caller that adds up many calls
         )
-    empty = np.flatnonzero(tokens.starts >= tokens.lengths)
-    if len(empty):
-        named = ", ".join(map(str, empty[:ROWS_NAMED])) + (", ..." if len(empty) > ROWS_NAMED else "")
+    if masked:
+        named = ", ".join(map(str, masked[:ROWS_NAMED])) + (", ..." if len(masked) > ROWS_NAMED else "")
         logger.warning(
             "row %s: the instruction covers every token, nothing is left to pool and the vector is all zeros; "
             "end the instruction with a colon and a space.",
             named,
-            extra={"masked": len(empty)},
+            extra={"masked": len(masked)},
         )
 
 

@@ -7,10 +7,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from instructor_onnx.tokens import Tokens
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
@@ -31,7 +34,9 @@ class Device:
 
 
 class Session:
-    """One opened ONNX model. `run` is thread-safe and keeps no state between calls."""
+    """One opened ONNX model: the `Engine` that runs every variant on every device."""
+
+    name = "onnxruntime"
 
     def __init__(self, session: Any, device: Device, num_threads: int) -> None:
         self._session = session
@@ -76,22 +81,26 @@ class Session:
             )
         return cls(session, device, threads)
 
-    def run(self, output: str, input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> Float32:
-        """One run; inputs int64 [batch, sequence].
+    def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
+        """One run of the graph; inputs int64 [batch, sequence].
 
         Args:
-            output: "sentence_embedding" -> float32 [batch, embedding_dim], or
+            outputs: any of "sentence_embedding" -> float32 [batch, embedding_dim] and
                 "token_embeddings" -> float32 [batch, sequence, d_model].
         """
-        return self.run_all([output], input_ids, attention_mask, pooling_mask)[0]
-
-    def run_all(
-        self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64
-    ) -> list[Float32]:
-        """Like `run`, for several outputs at once."""
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask, "pooling_mask": pooling_mask}
         results: list[Float32] = self._session.run(outputs, feeds)
         return results
+
+    def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
+        """See `Engine`."""
+        return self.run(["sentence_embedding"], *tokens.padded(rows))[0]
+
+    def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
+        """See `Engine`."""
+        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *tokens.padded(rows))
+        # copies: a view would keep the whole padded batch alive
+        return [row[:length].copy() for row, length in zip(padded, tokens.lengths[rows], strict=True)], vectors
 
 
 def import_onnxruntime() -> Any:

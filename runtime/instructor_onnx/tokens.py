@@ -6,6 +6,8 @@ Two masks, two names: `attention_mask` is what the encoder sees (every real toke
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from instructor_onnx.inputs import Row
 
 Int64 = npt.NDArray[np.int64]
 FIX = "Use the tokenizer.json that came with the model."
-TOKENIZE_BLOCK = 4096  # rows handed to the tokenizer at a time: bounds the memory of its Encoding objects
+# Rows tokenised at a time. It bounds the memory of the tokenizer's Encoding objects, and of `encode()` apart from
+# its result; sorted among so many, rows of like length run together with about 1 % of padding.
+CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,17 @@ class Tokens:
     def lengths(self) -> Int64:
         """Real tokens of each row, `</s>` included: [rows]."""
         return np.diff(self.offsets)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Tokens]) -> Tokens:
+        """The rows of all `parts`, one after another."""
+        lengths = np.concatenate([np.zeros(1, dtype=np.int64), *(part.lengths for part in parts)])
+        return cls(
+            ids=np.concatenate([np.zeros(0, dtype=np.int32), *(part.ids for part in parts)]),
+            offsets=np.cumsum(lengths),
+            starts=np.concatenate([np.zeros(0, dtype=np.int64), *(part.starts for part in parts)]),
+            truncated=sum(part.truncated for part in parts),
+        )
 
     def padded(self, rows: Int64) -> tuple[Int64, Int64, Int64]:
         """`input_ids`, `attention_mask`, `pooling_mask` of the given rows: int64 [len(rows), longest]."""
@@ -91,24 +106,31 @@ class Tokenizer:
         k = tokens of strip(instruction) alone, without `</s>`, cut alike; k <= 1 counts as 0 (the reference's
         rule). k is never re-aligned with the joined tokens, and may therefore exceed a row's length.
         """
+        return Tokens.concatenate(list(self.chunks(rows, max_seq_length)))
+
+    def chunks(self, rows: list[Row], max_seq_length: int) -> Iterator[Tokens]:
+        """The same, CHUNK_ROWS rows at a time; each distinct instruction is tokenised once for all chunks."""
         starts = self._instruction_lengths(rows, max_seq_length)
-        blocks: list[npt.NDArray[np.int32]] = []
-        lengths = np.zeros(len(rows) + 1, dtype=np.int64)
+        for first in range(0, len(rows), CHUNK_ROWS):
+            chunk = slice(first, first + CHUNK_ROWS)
+            yield self._joined(rows[chunk], starts[chunk], max_seq_length)
+
+    def _joined(self, rows: list[Row], starts: Int64, max_seq_length: int) -> Tokens:
+        joined = [(row.instruction + row.text.strip()).strip() for row in rows]
+        encodings = self._tokenizer.encode_batch_fast(joined)  # spread over threads by the library
+        ids = [encoding.ids for encoding in encodings]
         truncated = 0
-        for first in range(0, len(rows), TOKENIZE_BLOCK):
-            joined = [(r.instruction + r.text.strip()).strip() for r in rows[first : first + TOKENIZE_BLOCK]]
-            for index, encoding in enumerate(self._tokenizer.encode_batch_fast(joined), start=first + 1):
-                ids = encoding.ids
-                if len(ids) > max_seq_length:
-                    truncated += 1
-                    ids = [*ids[: max_seq_length - 1], self._eos_token_id]
-                blocks.append(np.array(ids, dtype=np.int32))
-                lengths[index] = len(ids)
-        packed = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int32)
-        return Tokens(ids=packed, offsets=np.cumsum(lengths), starts=starts, truncated=truncated)
+        for index, found in enumerate(ids):
+            if len(found) > max_seq_length:
+                truncated += 1
+                ids[index] = [*found[: max_seq_length - 1], self._eos_token_id]
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(found) for found in ids], out=offsets[1:])
+        packed = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32, count=offsets[-1])
+        return Tokens(ids=packed, offsets=offsets, starts=starts, truncated=truncated)
 
     def _instruction_lengths(self, rows: list[Row], max_seq_length: int) -> Int64:
-        """k of each row: int64 [rows]. Each distinct instruction is tokenised once a call."""
+        """k of each row: int64 [rows]."""
         distinct = list({row.instruction.strip(): None for row in rows})
         encodings = self._tokenizer.encode_batch_fast(distinct)
         counts = [min(len(encoding.ids), max_seq_length) - 1 for encoding in encodings]

@@ -43,7 +43,7 @@ def vectors(folder: Path, checkpoint: Path, rows: list[Row]) -> np.ndarray:
     source = read_checkpoint(checkpoint)
     tokenizer = Tokenizer.load(checkpoint / "tokenizer.json", vocab_size=source.config.vocab_size, eos_token_id=1)
     session = Session.open(folder / "model.onnx", Device("cpu"))
-    return session.run("sentence_embedding", *tokenizer(rows, 512).padded(np.arange(len(rows))))
+    return session.run(["sentence_embedding"], *tokenizer(rows, 512).padded(np.arange(len(rows))))[0]
 
 
 @pytest.mark.parametrize("gated", [False, True])

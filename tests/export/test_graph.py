@@ -53,7 +53,7 @@ def test_int8_is_the_same_in_any_batch_and_under_any_padding(
     ids = random.integers(3, TOKENS, (1, length))
     real = np.ones_like(ids)
     pooling = (np.arange(length) >= pooled_from).astype(np.int64)[None]
-    alone = family_int8.run_all(OUTPUTS, ids, real, pooling)
+    alone = family_int8.run(OUTPUTS, ids, real, pooling)
 
     batch, width = data.draw(st.integers(1, 6)), length + data.draw(st.integers(0, 400))
     lengths = random.integers(1, width + 1, batch)
@@ -65,7 +65,7 @@ def test_int8_is_the_same_in_any_batch_and_under_any_padding(
     pooling_mask = mask.copy()
     pooling_mask[row] = 0
     pooling_mask[row, :length] = pooling[0]
-    together = family_int8.run_all(OUTPUTS, input_ids, mask, pooling_mask)
+    together = family_int8.run(OUTPUTS, input_ids, mask, pooling_mask)
 
     assert np.array_equal(together[0][row], alone[0][0])
     assert np.array_equal(together[1][row, :length], alone[1][0])
@@ -75,15 +75,15 @@ def test_int8_is_the_same_in_any_batch_and_under_any_padding(
 def test_int8_is_the_same_with_any_number_of_threads(bundle: Path, threads: int) -> None:
     ids = np.random.default_rng(0).integers(3, 200, (4, 90))
     ones = np.ones_like(ids)
-    expected = Session.open(bundle / "int8/model.onnx", Device("cpu"), 1).run_all(OUTPUTS, ids, ones, ones)
-    found = Session.open(bundle / "int8/model.onnx", Device("cpu"), threads).run_all(OUTPUTS, ids, ones, ones)
+    expected = Session.open(bundle / "int8/model.onnx", Device("cpu"), 1).run(OUTPUTS, ids, ones, ones)
+    found = Session.open(bundle / "int8/model.onnx", Device("cpu"), threads).run(OUTPUTS, ids, ones, ones)
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_an_empty_pool_gives_zeros(bundle: Path, variant: str) -> None:
     ids = np.full((1, 4), 5, dtype=np.int64)
-    vector = open_variant(bundle, variant).run("sentence_embedding", ids, np.ones_like(ids), np.zeros_like(ids))
+    vector = open_variant(bundle, variant).run(["sentence_embedding"], ids, np.ones_like(ids), np.zeros_like(ids))[0]
     assert vector.tolist() == np.zeros_like(vector).tolist()
 
 

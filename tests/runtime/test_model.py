@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import itertools
 import json
 import logging
 import shutil
@@ -203,6 +204,57 @@ class TestPromises:
     def test_progress_where_asked_for(self, model: INSTRUCTOR, capfd: pytest.CaptureFixture[str]) -> None:
         model.encode(ROWS, show_progress_bar=True)
         assert "Embedding: 100%" in capfd.readouterr().err
+
+
+class TestManyChunks:
+    """More rows than are tokenised at a time: each chunk is tokenised while the one before it runs."""
+
+    @pytest.fixture(autouse=True)
+    def chunks_of_four(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("instructor_onnx.tokens.CHUNK_ROWS", 4)
+        monkeypatch.setattr("instructor_onnx.model.CHUNK_ROWS", 4)
+
+    @pytest.mark.parametrize("count", [4, 5, 8, 23])
+    def test_the_same_vectors(self, int8: INSTRUCTOR, count: int) -> None:
+        rows = [[instruction, f"{text} {number}"] for number in range(4) for instruction, text in ROWS][:count]
+        assert np.array_equal(int8.encode(rows), np.stack([int8.encode([row])[0] for row in rows]))
+        for detail, row in zip(int8.encode(rows, output_value=None), rows, strict=True):
+            (alone,) = int8.encode([row], output_value=None)
+            assert all(np.array_equal(detail[name], alone[name]) for name in alone)
+
+    def test_losses_are_told_once_with_the_callers_row_numbers(
+        self, bundle: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        model = INSTRUCTOR(bundle, variant="int8", device="cpu")
+        model.max_seq_length = 8
+        rows = [["", "a"]] * 11
+        rows[5] = rows[9] = ["Represent the Science title of many words: ", "b"]
+        with caplog.at_level(logging.WARNING, "instructor_onnx"):
+            model.encode(rows)
+        assert [record.message.split(";")[0] for record in caplog.records] == [
+            "2 of 11 texts were cut to max_seq_length=8 tokens (instruction included)"
+        ]
+
+    def test_masked_rows_have_the_callers_numbers(self, int8: INSTRUCTOR, caplog: pytest.LogCaptureFixture) -> None:
+        rows = [["", "a"]] * 11
+        rows[5] = rows[9] = ["environm", "ent"]
+        with caplog.at_level(logging.WARNING, "instructor_onnx"):
+            vectors = int8.encode(rows)
+        assert np.flatnonzero(~vectors.any(axis=1)).tolist() == [5, 9]
+        assert [record.message.split(":")[0] for record in caplog.records] == ["row 5, 9"]
+
+    def test_a_failure_while_tokenising_reaches_the_caller(self, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = INSTRUCTOR(bundle, variant="int8", device="cpu")
+        joined, calls = model._tokenizer._joined, itertools.count()
+
+        def fail_on_the_third(*arguments: Any) -> Any:
+            if next(calls) == 2:
+                raise MemoryError("third chunk")
+            return joined(*arguments)
+
+        monkeypatch.setattr(model._tokenizer, "_joined", fail_on_the_third)
+        with pytest.raises(MemoryError, match="third chunk"):
+            model.encode([["", "a"]] * 20)
 
 
 class TestParameters:
