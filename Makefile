@@ -23,7 +23,7 @@ demo: $(VENV)/installed  ## export a small checkpoint and use it
 	$(BIN)/python examples/demo.py
 
 quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the README's tables
-	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --overwrite
+	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --variants fp32,int8,int4 --overwrite
 	$(BIN)/python benchmarks/quality.py demo-bundle --checkpoint checkpoints/instructor-mini --readme README.md
 
 mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoint or the exporter has changed

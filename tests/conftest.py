@@ -64,13 +64,13 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(base_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle (fp32, int8) of `base_checkpoint`; read it, do not change it."""
+    """The bundle (fp32, int8, int4) of `base_checkpoint`; read it, do not change it."""
     return exported(base_checkpoint, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def family_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle (fp32, int8) of `family`; read it, do not change it."""
+    """The bundle (fp32, int8, int4) of `family`; read it, do not change it."""
     return exported(family, tmp_path_factory)
 
 
@@ -79,7 +79,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from instructor_onnx_export import export
 
     folder = tmp_path_factory.mktemp("bundles") / checkpoint.name
-    export(checkpoint, folder, show_progress=False)
+    export(checkpoint, folder, variants=["fp32", "int8", "int4"], show_progress=False)
     return folder
 
 

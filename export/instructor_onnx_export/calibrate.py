@@ -101,6 +101,13 @@ def observe(oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[]
     return observed
 
 
+def samples(observed: Mapping[str, Observed], config: Config) -> dict[str, torch.Tensor]:
+    """Inputs seen of each product, [tokens, in], by the name of its weight in the graph."""
+    found = {name: observed[module].sample for module, readers, _ in products(config) for name in readers}
+    # graph.py multiplies by q, k and v at once
+    return found | {name.replace(".q.", ".qkv."): sample for name, sample in found.items() if ".q." in name}
+
+
 class Smoothed(Mapping[str, torch.Tensor]):
     """The weights of a checkpoint with outliers migrated; made when asked for, one at a time."""
 

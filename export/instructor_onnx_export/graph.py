@@ -159,7 +159,7 @@ class GraphBuilder:
         count = self.model.node("ReduceSum", mask, self.model.constant([1], np.int64), keepdims=1)  # exact in fp32
         vector = self.model.node("Div", total, self.model.node("Max", count, self.model.constant(1e-9, np.float32)))
         if self.config.has_dense:
-            dense = self.model.weight("dense.linear.weight", self._transposed("dense.linear.weight"))
+            dense = self.precision.dense(self.model, "dense.linear.weight", self._transposed("dense.linear.weight"))
             vector = self.model.node("MatMul", vector, dense)
         if not self.config.normalize:
             return str(vector)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from instructor_onnx import __version__
@@ -31,20 +31,27 @@ from instructor_onnx.hub import HubOptions
 from instructor_onnx.inputs import Row
 from tqdm import tqdm
 
-from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, smooth
+from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
 from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.linear import Fp32, Int8PerRow, Precision
+from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
 from instructor_onnx_export.model_file import DATA, MODEL, OPSET
 from instructor_onnx_export.oracle import Oracle
-from instructor_onnx_export.verify import MIN_COSINE, Expected, ask_oracle, judge, measure, probe_rows
+from instructor_onnx_export.verify import Expected, ask_oracle, judge, measure, probe_rows
 
-PRECISIONS: dict[str, Callable[[], Precision]] = {"fp32": Fp32, "int8": Int8PerRow}
-CALIBRATED = frozenset({"int8"})
-DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",)}
+WEIGHT_TYPES = {"fp32": Fp32.weight_type, "int8": Int8PerRow.weight_type, "int4": Int4Blocks.weight_type}
+CALIBRATED = frozenset({"int8", "int4"})
+DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "int4": ("cpu",)}
 
 Stage = Callable[..., Any]
+
+
+class Plan(NamedTuple):
+    """How a variant is written."""
+
+    weights: Mapping[str, torch.Tensor]
+    precision: Precision
 
 
 class ExportError(Exception):
@@ -57,7 +64,7 @@ def export(
     *,
     variants: Sequence[str] = ("fp32", "int8"),
     name: str | None = None,
-    min_cosine: float = MIN_COSINE,
+    min_cosine: float | None = None,
     calibrate: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     revision: str | None = None,
@@ -72,10 +79,11 @@ def export(
     Args:
         checkpoint: a folder in sentence-transformers layout, or a Hugging Face id of one.
         out: the bundle folder to make.
-        variants: which models it holds: "fp32", "int8".
+        variants: which models it holds: "fp32", "int8", "int4".
         name: the model's name in the bundle; None: the id, or the folder's name.
-        min_cosine: smallest cosine to PyTorch, over the probe rows, that a variant other than fp32 may have.
-        calibrate: texts that int8 is fitted to, JSON lines of [instruction, text]; None: the exporter's own.
+        min_cosine: smallest cosine to PyTorch, over the probe rows, that a quantised variant may have; None: 0.99 for
+            int8, 0.97 for int4.
+        calibrate: texts that int8 and int4 are fitted to, JSON lines of [instruction, text]; None: the exporter's own.
         overwrite: replace a bundle that is already there (it stays until the new one is verified).
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
         num_threads: CPU threads of the verification; None: what affinity and container quota allow.
@@ -100,16 +108,22 @@ def export(
             source = read_checkpoint(checkpoint, hub)
         oracle = Oracle(source)
         expected = _expected(source, oracle, stage)
-        weights = _weights(source, oracle, variants, texts, stage)
+        plans = _plans(source, oracle, variants, texts, stage)
         del oracle
         for variant in variants:
             with stage(f"Writing {variant}", source.config.num_layers + 1, "layer") as bar:
-                write_graph(folder / variant, source.config, weights[variant], PRECISIONS[variant](), bar.update)
+                weights, precision = plans[variant]
+                write_graph(folder / variant, source.config, weights, precision, bar.update)
         with stage("Hashing"):
             (folder / TOKENIZER).write_bytes(source.tokenizer_json)
             manifest = _manifest(folder, source, name, variants)
             manifest.write(folder)
-        del source, weights  # the mapped files would count twice beside the models that are opened next
+        del (
+            source,
+            plans,
+            weights,
+            precision,
+        )  # the mapped files would count twice beside the models that are opened next
         _return_memory()
         manifest = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
         manifest.write(folder)
@@ -121,7 +135,7 @@ def verify_bundle(
     bundle: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str],
     *,
-    min_cosine: float = MIN_COSINE,
+    min_cosine: float | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
@@ -157,21 +171,29 @@ def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
         return ask_oracle(oracle, rows, bar.update)
 
 
-def _weights(
+def _plans(
     source: Checkpoint, oracle: Oracle, variants: Sequence[str], texts: list[Row], stage: Stage
-) -> dict[str, Mapping[str, torch.Tensor]]:
-    """What each variant is written from: the checkpoint's weights, or those with outliers migrated."""
-    weights = dict.fromkeys(variants, source.weights)
-    if calibrated := CALIBRATED.intersection(variants):
+) -> dict[str, Plan]:
+    """What each variant is written from: the checkpoint's weights or those with outliers migrated, and how."""
+    plans = {"fp32": Plan(source.weights, Fp32())}
+    if CALIBRATED.intersection(variants):
         with stage("Calibrating", len(texts), "row") as bar:
             observed = observe(oracle, source.config, texts, bar.update)
-        with stage("Migrating outliers", len(observed), "product") as bar:
-            weights |= dict.fromkeys(calibrated, smooth(source.weights, source.config, observed, bar.update))
-    return weights
+        plans["int4"] = Plan(source.weights, Int4Blocks(samples(observed, source.config)))
+        if "int8" in variants:
+            with stage("Migrating outliers", len(observed), "product") as bar:
+                smoothed = smooth(source.weights, source.config, observed, bar.update)
+            plans["int8"] = Plan(smoothed, Int8PerRow())
+    return plans
 
 
 def _verified(
-    folder: Path, manifest: Manifest, expected: Expected, min_cosine: float, num_threads: int | None, stage: Stage
+    folder: Path,
+    manifest: Manifest,
+    expected: Expected,
+    min_cosine: float | None,
+    num_threads: int | None,
+    stage: Stage,
 ) -> Manifest:
     """The manifest with what was measured, or VerificationError for the first variant that is too far off."""
     variants = {}
@@ -209,7 +231,7 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, variants: Sequ
         variants={
             variant: Variant(
                 files=tuple(describe_file(folder, f"{variant}/{file}") for file in (MODEL, DATA)),
-                weight_type=PRECISIONS[variant]().weight_type,
+                weight_type=WEIGHT_TYPES[variant],
                 devices=DEVICES[variant],
                 opset=OPSET,
                 verification=None,
@@ -220,9 +242,9 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, variants: Sequ
 
 
 def _check_request(target: Path, variants: Sequence[str], overwrite: bool) -> None:
-    unknown = [variant for variant in variants if variant not in PRECISIONS]
+    unknown = [variant for variant in variants if variant not in WEIGHT_TYPES]
     if unknown or not variants or len(set(variants)) != len(variants):
-        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(PRECISIONS)}.")
+        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(WEIGHT_TYPES)}.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / MANIFEST).is_file():

@@ -21,7 +21,9 @@ Float32 = npt.NDArray[np.float32]
 
 # fp32 may differ from torch by rounding only: the two add in another order, which costs about 1e-6.
 FP32_TOLERANCE = 1e-5
-MIN_COSINE = 0.99
+# Below this a variant of a sound checkpoint is broken rather than rounded. Smallest cosines seen: int8 0.9992 without
+# outliers, 0.9916 with strong ones; int4 0.9958 (trained small model), 0.985 (base shape, random weights).
+MIN_COSINE = {"int8": 0.99, "int4": 0.97}
 TOKEN_BUDGET = 512  # tokens of one run: with more, the activations of a wide model are the peak of an export
 ALONE_STEP = 4  # every so many probe rows are also run alone, to be compared with themselves in the batch
 
@@ -116,16 +118,17 @@ def measure(bundle: Path, variant: str, expected: Expected, num_threads: int | N
     )
 
 
-def judge(variant: str, found: Verification, min_cosine: float) -> None:
-    """Raise VerificationError where a variant is further from the oracle than its kind may be."""
+def judge(variant: str, found: Verification, min_cosine: float | None) -> None:
+    """Raise VerificationError where a variant is further from the oracle than its kind may be (MIN_COSINE)."""
     if variant == "fp32":
         worst = max(found.max_abs_diff, found.token_max_abs_diff)
         if not worst <= FP32_TOLERANCE:  # also refuses NaN
             raise VerificationError(f"fp32: differs from torch by {worst:.2g}, allowed is {FP32_TOLERANCE:g}.")
         return
-    if not found.cosine_min >= min_cosine:
+    allowed = MIN_COSINE[variant] if min_cosine is None else min_cosine
+    if not found.cosine_min >= allowed:
         raise VerificationError(
-            f"{variant}: the smallest cosine to torch is {found.cosine_min:.5f}, allowed is {min_cosine:g} "
+            f"{variant}: the smallest cosine to torch is {found.cosine_min:.5f}, allowed is {allowed:g} "
             "(--min-cosine). This checkpoint does not survive this variant: export fp32 alone, or lower the limit."
         )
     if not found.batch_invariant:

@@ -116,13 +116,14 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         type=_names,
         default=("fp32", "int8"),
         metavar="LIST",
-        help="which models to write, with commas between (default: fp32,int8)",
+        help="which models to write, with commas between: fp32, int8, int4 (the smallest file) (default: fp32,int8)",
     )
     _add_min_cosine(command)
     command.add_argument(
         "--calibrate",
         metavar="FILE",
-        help="texts like yours that int8 is fitted to: JSON lines of [instruction, text] (default: the exporter's own)",
+        help="texts like yours that int8 and int4 are fitted to: JSON lines of [instruction, text] "
+        "(default: the exporter's own)",
     )
     command.add_argument("--name", help="the model's name in the bundle (default: the checkpoint's)")
     command.add_argument("--overwrite", action="store_true", help="replace OUT, once the new bundle is verified")
@@ -196,9 +197,9 @@ def _add_min_cosine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--min-cosine",
         type=_cosine,
-        default=0.99,
         metavar="X",
-        help="refuse an int8 variant with a vector of lower cosine to PyTorch's (default: 0.99)",
+        help="refuse a quantised variant with a vector of lower cosine to PyTorch's "
+        "(default: 0.99 for int8, 0.97 for int4)",
     )
 
 

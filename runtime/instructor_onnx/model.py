@@ -29,7 +29,7 @@ OutputValue = Literal["sentence_embedding", "token_embeddings"] | None
 logger = logging.getLogger(__name__)
 
 # Without a named variant, the first of these that the bundle has: the most exact the device runs well.
-PREFERRED_VARIANTS = {"cpu": ("fp32", "int8"), "cuda": ("fp32",)}
+PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp32",)}
 # Padded tokens of one run. On a CPU the activations of about 1,024 tokens still fit the L2 cache.
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 16384}
 # Bundles that ride in this package, by the name they are loaded with.

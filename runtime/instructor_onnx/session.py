@@ -94,13 +94,22 @@ class Session:
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """See `Engine`."""
-        return self.run(["sentence_embedding"], *tokens.padded(rows))[0]
+        return self.run(["sentence_embedding"], *_padded(tokens, rows))[0]
 
     def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
         """See `Engine`."""
-        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *tokens.padded(rows))
+        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *_padded(tokens, rows))
         # copies: a view would keep the whole padded batch alive
         return [row[:length].copy() for row, length in zip(padded, tokens.lengths[rows], strict=True)], vectors
+
+
+def _padded(tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:
+    """What a run is fed, of two tokens at least: MatMulNBits has another path for one, with other last bits."""
+    arrays = tokens.padded(rows)
+    if arrays[0].size != 1:
+        return arrays
+    input_ids, attention_mask, pooling_mask = (np.pad(array, ((0, 0), (0, 1))) for array in arrays)
+    return input_ids, attention_mask, pooling_mask
 
 
 def import_onnxruntime() -> Any:

@@ -11,10 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instructor_onnx import INSTRUCTOR
 from instructor_onnx.bundle import Manifest
 from instructor_onnx.session import Device, Session
+from instructor_onnx_export import export
 from instructor_onnx_export.graph import relative_position_bucket
 from transformers.models.t5.modeling_t5 import T5Attention
+
+from tests.checkpoints import make_checkpoint
 
 Int64 = npt.NDArray[np.int64]
 OUTPUTS = ["sentence_embedding", "token_embeddings"]
@@ -30,7 +34,7 @@ def family_int8(family_bundle: Path) -> Session:
     return open_variant(family_bundle, "int8")
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
 def test_what_was_verified_of_every_member(family_bundle: Path, variant: str) -> None:
     """The fixture's export refuses a member that is too far off; this pins what "too far" was."""
     found = Manifest.read(family_bundle).variants[variant].verification
@@ -40,7 +44,7 @@ def test_what_was_verified_of_every_member(family_bundle: Path, variant: str) ->
     if variant == "fp32":
         assert max(found.max_abs_diff, found.token_max_abs_diff) <= 1e-5
     else:
-        assert found.cosine_min >= 0.998
+        assert found.cosine_min >= {"int8": 0.998, "int4": 0.98}[variant]
         assert found.max_abs_diff > 1e-5  # it is another arithmetic, not fp32 under another name
 
 
@@ -80,27 +84,28 @@ def test_int8_is_the_same_with_any_number_of_threads(bundle: Path, threads: int)
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
 def test_an_empty_pool_gives_zeros(bundle: Path, variant: str) -> None:
     ids = np.full((1, 4), 5, dtype=np.int64)
     vector = open_variant(bundle, variant).run(["sentence_embedding"], ids, np.ones_like(ids), np.zeros_like(ids))[0]
     assert vector.tolist() == np.zeros_like(vector).tolist()
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
 def test_operators_types_and_weights(bundle: Path, variant: str) -> None:
     """Portable operators, and every weight stored once, as it is multiplied: no node turns or casts one."""
     model = onnx.load(bundle / variant / "model.onnx", load_external_data=False)
     assert model.ir_version <= 10  # what onnxruntime 1.20 reads
     assert {opset.domain: opset.version for opset in model.opset_import}.items() <= {"": 18, "com.microsoft": 1}.items()
     stock = {node.op_type for node in model.graph.node if node.domain}
-    assert stock == ({"MatMulIntegerToFloat"} if variant == "int8" else set())
+    products = {"fp32": set(), "int8": {"MatMulIntegerToFloat"}, "int4": {"MatMulNBits"}}[variant]
+    assert stock == products
 
     large = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location == 1}
     used = [name for node in model.graph.node for name in node.input if name in large]
     assert sorted(used) == sorted(large)  # each once
     users = {node.op_type for node in model.graph.node for name in node.input if name in large}
-    assert users <= {"Gather", "MatMul", "MatMulIntegerToFloat", "Mul"}
+    assert users <= {"Gather", "MatMul", "Mul", *products, *(["Cast"] if variant == "int4" else [])}
 
     inputs = {value.name: value.type.tensor_type for value in model.graph.input}
     assert list(inputs) == ["input_ids", "attention_mask", "pooling_mask"]
@@ -108,6 +113,27 @@ def test_operators_types_and_weights(bundle: Path, variant: str) -> None:
         assert kind.elem_type == onnx.TensorProto.INT64
         assert [dim.dim_param for dim in kind.shape.dim] == ["batch", "sequence"]
     assert [value.name for value in model.graph.output] == OUTPUTS
+
+
+def test_int4_is_the_same_in_any_batch_down_to_one_token(bundle: Path) -> None:
+    """MatMulNBits has another path for a single row of activations."""
+    model = INSTRUCTOR(bundle, variant="int4", device="cpu")
+    rows = ["", "a", ["Represent the sentence: ", "a"], "the river rises in the hills " * 30, "the sea"]
+    together = model.encode(rows, output_value=None)
+    assert min(len(row["input_ids"]) for row in together) == 1
+    for row, found in zip(rows, together, strict=True):
+        (alone,) = model.encode([row], output_value=None)
+        assert all(np.array_equal(found[name], alone[name]) for name in found)
+
+
+def test_int4_weights_are_four_bits(tmp_path: Path) -> None:
+    """And a float16 scale for 128 of them; the embedding table, a byte each."""
+    folder = tmp_path / "checkpoint"
+    checkpoint = make_checkpoint(folder, d_model=128, d_kv=32, d_ff=256, dense_dim=128, num_layers=1)
+    manifest = export(checkpoint, tmp_path / "bundle", variants=["int4"], show_progress=False)
+    in_products, in_dense = 4 * 128 * 128 + 2 * 128 * 256, 128 * 128
+    expected = in_products // 2 + 2 * in_products // 128 + 2 * in_dense + manifest.model.vocab_size * (128 + 4)
+    assert (tmp_path / "bundle/int4/model.onnx.data").stat().st_size == pytest.approx(expected, abs=4096)
 
 
 def test_int8_weights_are_int8(bundle: Path) -> None:

@@ -26,13 +26,14 @@ def left_in(folder: Path) -> list[str]:
 def test_what_is_written(bundle: Path, base_checkpoint: Path) -> None:
     manifest = Manifest.read(bundle)
     check_hashes(bundle, manifest.files())
-    assert left_in(bundle) == ["README.md", "fp32", "int8", "manifest.json", "tokenizer.json"]
+    assert left_in(bundle) == ["README.md", "fp32", "int4", "int8", "manifest.json", "tokenizer.json"]
     assert (bundle / "tokenizer.json").read_bytes() == (base_checkpoint / "tokenizer.json").read_bytes()
     assert manifest.model.name == "instructor-base"
     assert "model.safetensors" in manifest.model.source_sha256
     card = (bundle / "README.md").read_text()
     assert "| fp32 | float32 |" in card
     assert "| int8 | int8 |" in card
+    assert "| int4 | int4 |" in card
     assert left_in(bundle.parent) == ["instructor-base"]  # no temporary folder
 
 
@@ -44,13 +45,13 @@ def test_variants_and_name(base_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_is_reproducible(base_checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
-    manifest = export(base_checkpoint, tmp_path / "again", show_progress=False)
+    manifest = export(base_checkpoint, tmp_path / "again", variants=["fp32", "int8", "int4"], show_progress=False)
     assert manifest.files() == Manifest.read(bundle).files()
 
 
 @pytest.mark.parametrize("variants", [[], ["fp16x"], ["fp32", "fp32"]])
 def test_unknown_variants(base_checkpoint: Path, tmp_path: Path, variants: list[str]) -> None:
-    with pytest.raises(ExportError, match="choose from fp32, int8"):
+    with pytest.raises(ExportError, match="choose from fp32, int8, int4"):
         export(base_checkpoint, tmp_path / "b", variants=variants)
     assert left_in(tmp_path) == []
 

@@ -330,7 +330,7 @@ class TestLoading:
         assert INSTRUCTOR(str(bundle), variant="int8").variant == "int8"
 
     def test_no_such_variant(self, bundle: Path) -> None:
-        with pytest.raises(ValueError, match="variant='fp8': .* has fp32, int8. Export again"):
+        with pytest.raises(ValueError, match="variant='fp8': .* has fp32, int8, int4. Export again"):
             INSTRUCTOR(bundle, variant="fp8")
 
     def test_a_bad_number(self, bundle: Path) -> None:
