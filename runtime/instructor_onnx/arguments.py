@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from instructor_onnx import __version__
+from instructor_onnx.server.options import Options
 from instructor_onnx.stream import CHUNK_ROWS
 
 OVERVIEW = """\
@@ -68,6 +69,33 @@ examples:
   instructor-onnx check my-bundle --against hkunlp/instructor-large
 """
 
+SERVE = """\
+Needs pip install 'instructor-onnx[serve]'. Inputs of all requests wait in one queue and run together, batched by
+tokens. GET /health answers 200 once the model is loaded and warmed up, 503 before. SIGTERM or Ctrl-C: no new
+requests, those that run are finished, exit code 0.
+
+routes:
+  POST /v1/embeddings  GET /v1/models                 as OpenAI's API; also "instruction": one, or a list for each
+  POST /embed  POST /tokenize  GET /info  GET /health  as text-embeddings-inference; prompt_name names a preset
+  GET /metrics  GET /openapi.json                      for Prometheus; what all of these take and answer
+
+presets: named instructions, picked as the model "NAME:PRESET" or as prompt_name. --presets reads them from a file
+{"query": "Represent the question for retrieving supporting documents: ", ...}, --preset adds one.
+
+key: with INSTRUCTOR_ONNX_API_KEY in the environment, or --api-key-file (one key a line), every request but
+GET /health needs "Authorization: Bearer KEY". Neither shows in the list of processes.
+
+limits: a body too large is answered 413, an input that cannot be embedded 422, and when too much waits 429 with
+Retry-After. There is no TLS and no limit of connections: put a reverse proxy before a server that others reach.
+
+examples:
+  instructor-onnx serve my-bundle
+  instructor-onnx serve my-bundle --host 0.0.0.0 --api-key-file key.txt --presets presets.json
+  instructor-onnx serve instructor-mini --preset "query=Represent the question for retrieving documents: "
+  curl http://127.0.0.1:8080/v1/embeddings -H 'Content-Type: application/json' \\
+      -d '{"input": "3D ActionSLAM", "instruction": "Represent the Science title: "}'
+"""
+
 INFO = """\
 Reads only the manifest; `instructor-onnx check` reads the files.
 
@@ -91,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     _add_encode(_command(commands, "encode", "embed a file of texts", ENCODE))
     _add_check(_command(commands, "check", "is a bundle whole, does it run, is it right", CHECK))
     _add_info(_command(commands, "info", "what a bundle holds, and what this machine runs it on", INFO))
+    _add_serve(_command(commands, "serve", "answer requests over HTTP", SERVE))
     return overview
 
 
@@ -165,18 +194,66 @@ def _add_encode(command: argparse.ArgumentParser) -> None:
     )
     files.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
+    model = _add_model(command)
+    model.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="texts of one run (default: 32)")
+    _add_hub(command, "BUNDLE")
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder, a Hugging Face id, or instructor-mini")
+    command.add_argument("--host", default=Options.host, metavar="ADDRESS", help=f"default: {Options.host}")
+    command.add_argument("--port", type=_whole, default=Options.port, metavar="N", help=f"default: {Options.port}")
+    command.add_argument(
+        "--served-model-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what requests call the model; may be given several times (default: the bundle's name)",
+    )
+    command.add_argument("--presets", type=Path, metavar="FILE", help="named instructions, as a JSON object")
+    command.add_argument("--preset", action="append", default=[], metavar="NAME=INSTRUCTION", help="one more of them")
+    command.add_argument("--api-key-file", type=Path, metavar="FILE", help="keys, one a line; a request needs one")
+    command.add_argument("--access-log", action="store_true", help="a line on stderr for each request")
+
+    request = command.add_argument_group("limits of a request")
+    _add_limit(request, "--payload-limit", Options.payload_limit, "bytes of a body")
+    _add_limit(request, "--max-client-batch-size", Options.max_client_batch_size, "inputs of a request")
+    _add_limit(request, "--body-timeout", Options.body_timeout, "seconds until the body must have come")
+    request.add_argument(
+        "--auto-truncate",
+        action=argparse.BooleanOptionalAction,
+        default=Options.auto_truncate,
+        help="cut inputs that are too long where a request does not say `truncate`; otherwise they are an error",
+    )
+
+    load = command.add_argument_group("limits of all requests together")
+    _add_limit(load, "--max-concurrent-requests", Options.max_concurrent_requests, "requests being answered")
+    _add_limit(load, "--max-queue-tokens", Options.max_queue_tokens, "tokens that wait for a run")
+    _add_limit(load, "--drain-timeout", Options.drain_timeout, "seconds to finish what runs, after SIGTERM")
+
+    model = _add_model(command)
+    model.add_argument(
+        "--max-batch-tokens", type=_positive, metavar="N", help="tokens of one run, padded (default: fits the device)"
+    )
+    _add_hub(command, "BUNDLE")
+
+
+def _add_limit(group: argparse._ArgumentGroup, flag: str, default: int, meaning: str) -> None:
+    group.add_argument(flag, type=_positive, default=default, metavar="N", help=f"{meaning} (default: {default:,})")
+
+
+def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model = command.add_argument_group("model")
     model.add_argument("--variant", metavar="NAME", help="fp32, int8, ... (default: the most exact that runs well)")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where it works, else cpu)")
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all this process may use)")
-    model.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="texts of one run (default: 32)")
     model.add_argument(
         "--max-seq-length",
         type=_positive,
         metavar="N",
         help="tokens kept of instruction and text together (default: the model's, 512 as published)",
     )
-    _add_hub(command, "BUNDLE")
+    return model
 
 
 def _add_check(command: argparse.ArgumentParser) -> None:
@@ -221,6 +298,12 @@ def _names(value: str) -> tuple[str, ...]:
 def _positive(value: str) -> int:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"found {value!r}, expected a whole number from 1 up")
+    return int(value)
+
+
+def _whole(value: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise argparse.ArgumentTypeError(f"found {value!r}, expected a whole number")
     return int(value)
 
 

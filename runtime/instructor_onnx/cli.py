@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = arguments.parser().parse_args(argv)
-    command = {"export": _export, "encode": _encode, "check": _check, "info": _info}[args.command]
+    command = {"export": _export, "encode": _encode, "check": _check, "info": _info, "serve": _serve}[args.command]
     handler = _Warnings()
     package = logging.getLogger("instructor_onnx")
     package.addHandler(handler)
@@ -165,6 +165,41 @@ def _info(args: argparse.Namespace) -> None:
             _say(f"    {file.path}  {_size(file.bytes)}  sha256 {file.sha256[:16]}…")
     _say("")
     _say(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from instructor_onnx import server  # here: its framework takes a while to import, and is an extra
+
+    options = server.Options(
+        host=args.host,
+        port=args.port,
+        model_names=tuple(args.served_model_name),
+        presets=server.read_presets(args.presets, args.preset),
+        api_keys=server.read_api_keys(args.api_key_file, os.environ.get(server.API_KEY)),
+        payload_limit=args.payload_limit,
+        max_client_batch_size=args.max_client_batch_size,
+        auto_truncate=args.auto_truncate,
+        body_timeout=args.body_timeout,
+        max_concurrent_requests=args.max_concurrent_requests,
+        max_queue_tokens=args.max_queue_tokens,
+        drain_timeout=args.drain_timeout,
+        access_log=args.access_log,
+    )
+
+    def load() -> INSTRUCTOR:
+        model = INSTRUCTOR(
+            args.bundle,
+            variant=args.variant,
+            device=args.device,
+            num_threads=args.threads,
+            token_budget=args.max_batch_tokens,
+            **_hub_options(args),
+        )
+        if args.max_seq_length is not None:
+            model.max_seq_length = args.max_seq_length
+        return model
+
+    server.serve(load, options)
 
 
 def _job(args: argparse.Namespace) -> stream.Job:

@@ -112,6 +112,21 @@ class INSTRUCTOR:
         _check_positive("max_seq_length", value)
         self._max_seq_length = value
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Makes the tokens; for callers that schedule their runs themselves, as the server does."""
+        return self._tokenizer
+
+    @property
+    def engine(self) -> Engine:
+        """Runs the tokens; see `tokenizer`."""
+        return self._engine
+
+    @property
+    def token_budget(self) -> int:
+        """Most tokens of one run, padding counted."""
+        return self._token_budget
+
     def get_sentence_embedding_dimension(self) -> int:
         """Width of a sentence embedding."""
         return self.manifest.model.embedding_dim

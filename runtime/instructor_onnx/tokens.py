@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,18 @@ class Tokens:
             truncated=sum(part.truncated for part in parts),
         )
 
+    @classmethod
+    def gather(cls, places: Sequence[tuple[Tokens, int]]) -> Tokens:
+        """Single rows, each given as where it is and its index there, one after another."""
+        spans = [(tokens, int(tokens.offsets[row]), int(tokens.offsets[row + 1])) for tokens, row in places]
+        lengths = [0, *(end - start for _, start, end in spans)]
+        return cls(
+            ids=np.concatenate([np.zeros(0, dtype=np.int32), *(tokens.ids[start:end] for tokens, start, end in spans)]),
+            offsets=np.cumsum(lengths, dtype=np.int64),
+            starts=np.array([tokens.starts[row] for tokens, row in places], dtype=np.int64),
+            truncated=0,
+        )
+
     def padded(self, rows: Int64) -> tuple[Int64, Int64, Int64]:
         """`input_ids`, `attention_mask`, `pooling_mask` of the given rows: int64 [len(rows), longest]."""
         lengths = self.lengths[rows]
@@ -60,6 +73,14 @@ class Tokens:
         input_ids[real] = self.ids[(self.offsets[rows][:, None] + position)[real]]
         pooled = real & (position >= self.starts[rows][:, None])
         return input_ids, real.astype(np.int64), pooled.astype(np.int64)
+
+
+class Piece(NamedTuple):
+    """One token, as people look at it."""
+
+    id: int
+    text: str
+    span: tuple[int, int] | None  # characters of the text, from and to; a special token has none
 
 
 class Tokenizer:
@@ -115,16 +136,46 @@ class Tokenizer:
             chunk = slice(first, first + CHUNK_ROWS)
             yield self._joined(rows[chunk], starts[chunk], max_seq_length)
 
+    def from_ids(self, rows: Sequence[tuple[str, Sequence[int]]], max_seq_length: int) -> Tokens:
+        """Rows of (instruction, token ids of the text): the instruction's tokens, the ids, and `</s>`, cut alike.
+
+        The ids may end with `</s>` or not. They give the vector of their text where the tokens of instruction and
+        text together are those of each, as they are when the instruction ends with a colon and a space.
+        """
+        starts = self._instruction_lengths([Row(instruction, "") for instruction, _ in rows], max_seq_length)
+        known = {
+            text: self._tokenizer.encode(text).ids[:-1] for text in {instruction.strip() for instruction, _ in rows}
+        }
+        eos = self._eos_token_id
+        ids = []
+        for instruction, text_ids in rows:
+            body = text_ids[:-1] if text_ids and text_ids[-1] == eos else text_ids
+            ids.append([*known[instruction.strip()], *body, eos])
+        return self._packed(ids, starts, max_seq_length)
+
+    def pieces(self, row: Row, *, add_special_tokens: bool) -> list[Piece]:
+        """The tokens of one row, not cut, with their places in instruction and text together."""
+        joined = (row.instruction + row.text.strip()).strip()
+        encoding = self._tokenizer.encode(joined, add_special_tokens=add_special_tokens)
+        return [
+            Piece(token_id, piece, None) if special else Piece(token_id, joined[span[0] : span[1]], span)
+            for token_id, piece, span, special in zip(
+                encoding.ids, encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True
+            )
+        ]
+
     def _joined(self, rows: list[Row], starts: Int64, max_seq_length: int) -> Tokens:
         joined = [(row.instruction + row.text.strip()).strip() for row in rows]
         encodings = self._tokenizer.encode_batch_fast(joined)  # spread over threads by the library
-        ids = [encoding.ids for encoding in encodings]
+        return self._packed([encoding.ids for encoding in encodings], starts, max_seq_length)
+
+    def _packed(self, ids: list[list[int]], starts: Int64, max_seq_length: int) -> Tokens:
         truncated = 0
         for index, found in enumerate(ids):
             if len(found) > max_seq_length:
                 truncated += 1
                 ids[index] = [*found[: max_seq_length - 1], self._eos_token_id]
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
         np.cumsum([len(found) for found in ids], out=offsets[1:])
         packed = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32, count=offsets[-1])
         return Tokens(ids=packed, offsets=offsets, starts=starts, truncated=truncated)

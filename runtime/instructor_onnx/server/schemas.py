@@ -1,0 +1,66 @@
+"""The bodies of requests, as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+TokenIds = list[StrictInt]
+Inputs = Annotated[
+    str | list[str] | TokenIds | list[TokenIds],
+    Field(
+        description="A text or a list of texts; or their token ids, of this model's tokenizer, without the "
+        "instruction's (`</s>` may be left out)."
+    ),
+]
+Instruction = Annotated[
+    str | list[str] | None,
+    Field(
+        description="How to embed: one instruction for all inputs or one for each, ending with a colon and a space. "
+        "It goes before a preset."
+    ),
+]
+Truncate = Annotated[
+    StrictBool | None,
+    Field(description="Cut inputs that are too long (else they are an error); default: as the server was set up."),
+]
+Dimensions = Annotated[
+    StrictInt | None,
+    Field(description="Keep the first so many numbers, at unit length. INSTRUCTOR models are not trained for it."),
+]
+
+
+class EmbeddingsRequest(BaseModel):
+    """POST /v1/embeddings."""
+
+    # a misspelt field would change the vectors unnoticed; OpenAI's API refuses it too
+    model_config = ConfigDict(extra="forbid")
+
+    input: Inputs
+    model: str | None = Field(None, description="NAME or NAME:PRESET, of GET /v1/models.")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Dimensions = None
+    user: str | None = Field(None, description="Not used.")
+    instruction: Instruction = None
+    truncate: Truncate = None
+
+
+class EmbedRequest(BaseModel):
+    """POST /embed."""
+
+    inputs: Inputs
+    normalize: StrictBool = Field(True, description="Give vectors unit length; those of most models have it.")
+    truncate: Truncate = None
+    truncation_direction: Literal["right", "Right"] = Field("right", description="The end of the text is cut.")
+    prompt_name: str | None = Field(None, description="A preset.")
+    dimensions: Dimensions = None
+    instruction: Instruction = None
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize."""
+
+    inputs: str | list[str]
+    add_special_tokens: StrictBool = True
+    prompt_name: str | None = Field(None, description="A preset, whose instruction goes before each text.")

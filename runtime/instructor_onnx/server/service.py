@@ -1,0 +1,242 @@
+"""What a loaded server does with a request's inputs: limits, tokens, a place in the queue. Knows no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from instructor_onnx.inputs import Row
+from instructor_onnx.model import INSTRUCTOR
+from instructor_onnx.server.batcher import Batcher
+from instructor_onnx.server.errors import ApiError
+from instructor_onnx.server.metrics import Metrics
+from instructor_onnx.server.options import Options
+from instructor_onnx.session import available_cpus
+from instructor_onnx.tokens import Piece, Tokens
+
+Float32 = npt.NDArray[np.float32]
+Input = str | list[int]  # a text, or its token ids
+Inputs = str | list[str] | list[int] | list[list[int]]
+UNCUT = sys.maxsize  # as max_seq_length: keep every token
+
+
+class Embedded(NamedTuple):
+    """The answer to a request."""
+
+    vectors: Float32  # [inputs, dim]
+    tokens: int  # of all inputs, instruction and `</s>` included, after cutting
+
+
+class Service:
+    """A model that is ready, and the queue before it.
+
+    Args:
+        model: is warmed up here, with a row of `max_seq_length` tokens.
+    """
+
+    def __init__(self, model: INSTRUCTOR, options: Options, metrics: Metrics) -> None:
+        self.model = model
+        self.options = options
+        self.model_names = options.model_names or (model.manifest.model.name,)
+        self._instructions = dict.fromkeys(self.model_names, "") | {
+            f"{name}:{preset}": instruction
+            for name in self.model_names
+            for preset, instruction in options.presets.items()
+        }
+        self._metrics = metrics
+        self._in_progress = 0
+        self.tokenization_workers = min(4, available_cpus())
+        self._tokenizing = ThreadPoolExecutor(self.tokenization_workers, thread_name_prefix="tokenize")
+        longest = model.tokenizer.from_ids([("", [0] * model.max_seq_length)], model.max_seq_length)
+        model.engine.sentence_embeddings(longest, np.arange(1))  # now, not in the first request
+        self._batcher = Batcher(
+            model.engine,
+            embedding_dim=model.get_sentence_embedding_dimension(),
+            token_budget=model.token_budget,
+            max_queue_tokens=options.max_queue_tokens,
+            metrics=metrics,
+        )
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._batcher.close()
+        self._tokenizing.shutdown()
+
+    def models(self) -> list[str]:
+        """Every `model` that a request may name: each name, alone and with each preset."""
+        return list(self._instructions)
+
+    def instruction_of(self, model: str | None) -> str:
+        """The instruction that a request's `model` stands for; None is the first name."""
+        if model is None:
+            return ""
+        if model not in self._instructions:
+            raise ApiError(
+                "model_not_found", f"model: there is no {model!r}; there are {', '.join(self.models())}.", param="model"
+            )
+        return self._instructions[model]
+
+    def preset(self, name: str) -> str:
+        """The instruction of a preset."""
+        if name not in self.options.presets:
+            known = ", ".join(self.options.presets) or "none"
+            raise ApiError(
+                "invalid", f"prompt_name: there is no preset {name!r}; there are: {known}.", param="prompt_name"
+            )
+        return self.options.presets[name]
+
+    async def embed(
+        self,
+        inputs: Inputs,
+        instruction: str | list[str],
+        *,
+        truncate: bool | None,
+        dimensions: int | None,
+        normalize: bool,
+        field: str,
+    ) -> Embedded:
+        """Embed a request's inputs, together with those of other requests.
+
+        Args:
+            instruction: one for all inputs, or one for each.
+            truncate: cut what is longer than the model takes (else it is an error); None: as the server was set up.
+            dimensions: keep the first so many numbers, and give the vectors unit length again; None: all.
+            normalize: give the vectors unit length.
+            field: what the request calls its inputs, for errors.
+
+        Raises:
+            ApiError: something about the inputs, or the server has too much to do.
+        """
+        width = self.model.get_sentence_embedding_dimension()
+        if dimensions is not None and not 1 <= dimensions <= width:
+            raise ApiError(
+                "invalid", f"dimensions: found {dimensions}, this model has 1 to {width}.", param="dimensions"
+            )
+        rows = self._rows(inputs, instruction, field)
+        with self._place():
+            started = time.perf_counter()
+            cut = self.options.auto_truncate if truncate is None else truncate
+            loop = asyncio.get_running_loop()
+            tokens = await loop.run_in_executor(self._tokenizing, self._tokens, rows, cut, field)
+            self._metrics.tokenize.observe(time.perf_counter() - started)
+            self._metrics.truncated.inc(tokens.truncated)
+            vectors = await self._batcher.embed(tokens)
+        if dimensions is not None or normalize:
+            vectors = vectors[:, :dimensions]
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return Embedded(np.ascontiguousarray(vectors), len(tokens.ids))
+
+    async def pieces(self, inputs: Inputs, instruction: str, *, add_special_tokens: bool) -> list[list[Piece]]:
+        """The tokens of each text."""
+        rows = self._rows(inputs, instruction, "inputs")
+        texts = [Row(instruction, text) for instruction, text in rows if isinstance(text, str)]
+        if len(texts) != len(rows):
+            raise ApiError("invalid", "inputs: expected a string or a list of strings.", param="inputs")
+
+        def pieces() -> list[list[Piece]]:
+            return [self.model.tokenizer.pieces(row, add_special_tokens=add_special_tokens) for row in texts]
+
+        with self._place():
+            return await asyncio.get_running_loop().run_in_executor(self._tokenizing, pieces)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._in_progress >= self.options.max_concurrent_requests:
+            raise ApiError(
+                "overloaded", f"{self._in_progress} requests are being answered; try again later.", retry_after=1
+            )
+        self._in_progress += 1
+        self._metrics.in_progress.set(self._in_progress)
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+            self._metrics.in_progress.set(self._in_progress)
+
+    def _rows(self, inputs: Inputs, instruction: str | list[str], field: str) -> list[tuple[str, Input]]:
+        """Each input with its instruction."""
+        texts: list[Input]
+        if isinstance(inputs, str):
+            texts = [inputs]
+        elif not inputs:
+            raise ApiError("invalid", f"{field}: found an empty list, expected at least one.", param=field)
+        elif isinstance(inputs[0], int):
+            texts = [[token_id for token_id in inputs if isinstance(token_id, int)]]
+        else:
+            texts = [text for text in inputs if not isinstance(text, int)]
+        if len(texts) > self.options.max_client_batch_size:
+            raise ApiError(
+                "invalid",
+                f"{field}: found {len(texts):,}, at most {self.options.max_client_batch_size:,} can be sent at once "
+                "(--max-client-batch-size).",
+                param=field,
+            )
+        instructions = [instruction] * len(texts) if isinstance(instruction, str) else instruction
+        if len(instructions) != len(texts):
+            raise ApiError(
+                "invalid",
+                f"instruction: found {len(instructions)}, expected one for all or one for each of the {len(texts)}.",
+                param="instruction",
+            )
+        rows = list(zip(instructions, texts, strict=True))
+        for index, (prefix, text) in enumerate(rows):
+            if not _is_unicode(prefix) or (isinstance(text, str) and not _is_unicode(text)):
+                raise ApiError(
+                    "invalid", f"{field}[{index}]: half of a surrogate pair (as \\ud83d alone) is no text.", param=field
+                )
+        return rows
+
+    def _tokens(self, rows: list[tuple[str, Input]], cut: bool, field: str) -> Tokens:
+        tokenizer, longest = self.model.tokenizer, self.model.max_seq_length
+        limit = longest if cut else UNCUT
+        texts = [Row(instruction, text) for instruction, text in rows if isinstance(text, str)]
+        if texts:
+            tokens = tokenizer(texts, limit)
+        else:
+            ids = [(instruction, text) for instruction, text in rows if not isinstance(text, str)]
+            self._check_ids(ids, field)
+            tokens = tokenizer.from_ids(ids, limit)
+        lengths = tokens.lengths
+        if lengths.max() > longest:
+            index = int(np.argmax(lengths > longest))
+            raise ApiError(
+                "invalid",
+                f"{field}[{index}]: {lengths[index]:,} tokens with its instruction, at most {longest:,} are embedded; "
+                "shorten it, or allow it to be cut with `truncate`.",
+                param=field,
+            )
+        if (masked := tokens.starts >= lengths).any():
+            raise ApiError(
+                "invalid",
+                f"{field}[{int(np.argmax(masked))}]: its instruction covers every token, and leaves nothing to embed; "
+                "end the instruction with a colon and a space.",
+                param=field,
+            )
+        return tokens
+
+    def _check_ids(self, rows: list[tuple[str, list[int]]], field: str) -> None:
+        vocab_size = self.model.manifest.model.vocab_size
+        for index, (_, ids) in enumerate(rows):
+            if not ids or min(ids) < 0 or max(ids) >= vocab_size:
+                raise ApiError(
+                    "invalid",
+                    f"{field}[{index}]: expected token ids from 0 to {vocab_size - 1:,}, at least one of them. They "
+                    "have to be of this model's tokenizer (POST /tokenize), not of OpenAI's.",
+                    param=field,
+                )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
