@@ -202,7 +202,7 @@ def _add_encode(command: argparse.ArgumentParser) -> None:
 def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder, a Hugging Face id, or instructor-mini")
     command.add_argument("--host", default=Options.host, metavar="ADDRESS", help=f"default: {Options.host}")
-    command.add_argument("--port", type=_whole, default=Options.port, metavar="N", help=f"default: {Options.port}")
+    command.add_argument("--port", type=_port, default=Options.port, metavar="N", help=f"default: {Options.port}")
     command.add_argument(
         "--served-model-name",
         action="append",
@@ -301,9 +301,9 @@ def _positive(value: str) -> int:
     return int(value)
 
 
-def _whole(value: str) -> int:
-    if not value.isascii() or not value.isdigit():
-        raise argparse.ArgumentTypeError(f"found {value!r}, expected a whole number")
+def _port(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) > 65535:
+        raise argparse.ArgumentTypeError(f"found {value!r}, expected a port from 0 (any free one) to 65535")
     return int(value)
 
 

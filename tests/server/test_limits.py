@@ -14,6 +14,8 @@ import httpx
 import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR
+from instructor_onnx.server import Options
+from instructor_onnx.server.run import Server
 
 from tests.server.conftest import HeldEngine, Start, is_ready, load, metric, serving, wait_until
 
@@ -245,12 +247,9 @@ def test_stopping_finishes_what_runs_and_refuses_the_rest(held: HeldEngine, mode
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server() -> None:
-    from instructor_onnx.server.run import Server
-
     def fails() -> INSTRUCTOR:
         raise ValueError("no such variant")
 
+    server = Server(fails, Options(port=0))
     with pytest.raises(ValueError, match="no such variant"):
-        from instructor_onnx.server import Options
-
-        Server(fails, Options(port=0)).run()
+        server.run()

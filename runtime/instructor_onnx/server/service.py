@@ -129,7 +129,7 @@ class Service:
             self._metrics.tokenize.observe(time.perf_counter() - started)
             self._metrics.truncated.inc(tokens.truncated)
             vectors = await self._batcher.embed(tokens)
-        if dimensions is not None or normalize:
+        if dimensions is not None or (normalize and not self.model.manifest.model.normalize):
             vectors = vectors[:, :dimensions]
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return Embedded(np.ascontiguousarray(vectors), len(tokens.ids))
