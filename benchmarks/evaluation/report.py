@@ -25,18 +25,19 @@ def tables(results: dict[str, Any]) -> str:
     return "\n\n".join(sections)
 
 
-def rewrite_block(readme: Path, text: str) -> None:
-    """Put `text` between the markers of a Markdown file.
+def rewrite_block(readme: Path, text: str, name: str = "quality") -> None:
+    """Put `text` between the markers `<!-- name:begin -->` and `<!-- name:end -->` of a Markdown file.
 
     Raises:
         ValueError: the file does not have both markers once, in order.
     """
+    begin, end = (f"<!-- {name}:{side} -->" for side in ("begin", "end"))
     content = readme.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise ValueError(f"{readme}: expected the lines {BEGIN} and {END} once each, in this order.")
-    before, rest = content.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}", encoding="utf-8")
+    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
+        raise ValueError(f"{readme}: expected the lines {begin} and {end} once each, in this order.")
+    before, rest = content.split(begin)
+    after = rest.split(end)[1]
+    readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
 def differences(subject: dict[str, Any]) -> list[tuple[str, str]]:

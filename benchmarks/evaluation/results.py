@@ -68,11 +68,11 @@ class Results:
     def add(self, section: str, name: str, measured: dict[str, Any]) -> None:
         """Keep a finished part, also on disk. The file itself is replaced when the run is done, by `finish`."""
         self.parts.setdefault(section, {})[name] = measured
-        _write(self.unfinished, self._json())
+        write(self.unfinished, self._json())
 
     def finish(self) -> None:
         """The run is done: its file takes the place of the one before."""
-        _write(self.path, self._json())
+        write(self.path, self._json())
         self.unfinished.unlink(missing_ok=True)
 
     def _json(self) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def file_name(model: str) -> str:
-    """`quality-<name>.json` for a model's name or id."""
-    return f"quality-{re.sub(r'[^A-Za-z0-9._-]+', '-', model)}.json"
+def file_name(model: str, kind: str = "quality") -> str:
+    """`<kind>-<name>.json` for a model's name or id."""
+    return f"{kind}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model)}.json"
 
 
 def machine() -> dict[str, Any]:
@@ -130,7 +130,8 @@ def _plain(subject: Subject) -> Any:
     return json.loads(json.dumps(asdict(subject)))
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
