@@ -119,7 +119,7 @@ def table(found: dict[str, Any]) -> str:
             for at in (by_clients[count] for count in clients)
         )
         lines.append([subject, *cells])
-    libraries = {**found["versions"], **{name: v for name, v in found["rival_versions"].items() if "fastapi" != name}}
+    libraries = {**found["versions"], **{name: v for name, v in found["rival_versions"].items() if name != "fastapi"}}
     heading = (
         f"{found['model']}, one text a request, by `benchmarks/serving.py` on {found['date']} "
         f"({found['machine']['cpu']}, {found['machine']['cores']} cores, clients included; "

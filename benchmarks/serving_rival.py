@@ -32,9 +32,7 @@ def main() -> None:
 
     @app.post("/embed")
     def embed(request: Request) -> list[float]:
-        vector: list[float] = model.encode(
-            request.text, prompt=request.instruction, show_progress_bar=False
-        ).tolist()
+        vector: list[float] = model.encode(request.text, prompt=request.instruction, show_progress_bar=False).tolist()
         return vector
 
     @app.get("/versions")

@@ -170,7 +170,7 @@ def test_the_key(start: Start) -> None:
         "first",
         "Basic first",
     ):
-        response = httpx.post(f"{url}/embed", json={"inputs": "a"}, headers={"Authorization": header.encode()})
+        response = httpx.post(f"{url}/embed", json={"inputs": "a"}, headers={b"Authorization": header.encode()})
         assert response.status_code == 401, header
         assert response.json()["error_type"] == "Unauthorized"
         assert response.headers["WWW-Authenticate"] == "Bearer"

@@ -165,9 +165,8 @@ class Batcher:
                 for job in jobs:
                     self._run([place for place in places if place[0] is job])
             return
-        finite: list[bool] = np.isfinite(vectors).all(axis=1).tolist()
-        for (job, row), vector, usable in zip(places, vectors, finite, strict=True):
-            if not usable:
+        for (job, row), vector in zip(places, vectors, strict=True):
+            if not np.isfinite(vector).all():
                 self._fail(job, ArithmeticError(f"the vector of input {row} has numbers that are not finite"))
                 continue
             job.vectors[row] = vector
