@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
-from instructor_onnx.tokens import Tokenizer
+from instructor_onnx.tokens import Tokenizer, Tokens
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordLevel
 
@@ -125,3 +125,37 @@ def test_a_tokenizer_of_another_kind(tmp_path: Path) -> None:
     FastTokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(BundleError, match="does not end a text with id 1"):
         Tokenizer.load(tmp_path / "tokenizer.json", vocab_size=10, eos_token_id=EOS)
+
+
+@pytest.mark.parametrize("instruction", ["", "Represent the sentence: "])
+def test_ids_are_treated_as_their_texts(tokenizer: Tokenizer, plain: FastTokenizer, instruction: str) -> None:
+    texts = ["the sea", "a river rises in the hills", "the " * 30]
+    expected = tokenizer([Row(instruction, text) for text in texts], 16)
+    for keep_eos in (True, False):
+        rows = [(instruction, plain.encode(text, add_special_tokens=keep_eos).ids) for text in texts]
+        found = tokenizer.from_ids(rows, 16)
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.offsets.tolist() == expected.offsets.tolist()
+        assert found.starts.tolist() == expected.starts.tolist()
+        assert found.truncated == expected.truncated == 1
+
+
+def test_rows_gathered_from_several_tokens(tokenizer: Tokenizer) -> None:
+    first = tokenizer([Row("", "the sea"), Row("Represent the sentence: ", "a river")], 512)
+    second = tokenizer([Row("", "a river rises in the hills")], 512)
+    gathered = Tokens.gather([(first, 1), (second, 0), (first, 1)])
+    wanted = Tokens.concatenate([tokenizer([Row("Represent the sentence: ", "a river")], 512), second])
+    assert gathered.lengths.tolist() == [*wanted.lengths, wanted.lengths[0]]
+    assert gathered.ids.tolist() == [*wanted.ids, *wanted.ids[: wanted.lengths[0]]]
+    assert gathered.starts.tolist() == [*wanted.starts, wanted.starts[0]]
+
+
+def test_pieces_name_their_characters(tokenizer: Tokenizer) -> None:
+    pieces = tokenizer.pieces(Row("Represent the sentence: ", "  the sea "), add_special_tokens=True)
+    joined = "Represent the sentence: the sea"
+    assert [piece.id for piece in pieces] == tokenizer([Row("", joined)], 512).ids.tolist()
+    assert pieces[-1] == (EOS, "</s>", None)
+    for piece in pieces[:-1]:
+        assert piece.span is not None
+        assert joined[piece.span[0] : piece.span[1]] == piece.text
+    assert tokenizer.pieces(Row("", joined), add_special_tokens=False) == pieces[:-1]

@@ -116,7 +116,7 @@ def start() -> Iterator[Start]:
     """Start a ready server with the given options, for this test only, and get a client of it."""
     with contextlib.ExitStack() as stack:
 
-        def started(**options: Any) -> httpx.Client:
+        def started(load: Callable[[], INSTRUCTOR] = load, **options: Any) -> httpx.Client:
             server = stack.enter_context(serving(load, **options))
             http = stack.enter_context(httpx.Client(base_url=server.url, timeout=None))
             wait_until(lambda: is_ready(http))

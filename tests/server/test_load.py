@@ -82,7 +82,7 @@ async def ask(client: Client, kind: int, texts: list[str], expected: np.ndarray)
 def test_ten_thousand_mixed_requests() -> None:
     model = INSTRUCTOR("instructor-mini", device="cpu", num_threads=1)
     draw = random.Random(0)
-    texts = [" ".join(draw.choices(WORDS, k=draw.choice((2, 5, 10, 20, 60)))) for _ in range(200)]
+    texts = [" ".join(draw.choices(WORDS, k=draw.choice((2, 5, 10, 30)))) for _ in range(200)]
     expected = model.encode([(INSTRUCTION, text) for text in texts])
     kinds = draw.choices(range(LEAVES + 1), weights=(30, 30, 30, 4, 2, 2, 2), k=REQUESTS)
     resident: list[float] = []  # MB, now and then
@@ -91,7 +91,7 @@ def test_ten_thousand_mixed_requests() -> None:
         client = await Client.connect(url)
         while todo:
             kind = todo.pop()
-            picked = [draw.randrange(len(texts)) for _ in range(draw.choice((1, 1, 1, 1, 2, 8)))]
+            picked = [draw.randrange(len(texts)) for _ in range(draw.choice((1, 1, 1, 1, 1, 4)))]
             if kind == LEAVES:
                 client.send("/embed", {"inputs": [texts[index] for index in picked]})
                 await client.leave()

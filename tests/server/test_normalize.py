@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
 
-import httpx
 import numpy as np
+import numpy.typing as npt
 import pytest
 from instructor_onnx import INSTRUCTOR
+from instructor_onnx.tokens import Tokens
 
-from tests.checkpoints import make_checkpoint
-from tests.conftest import exported
-from tests.server.conftest import is_ready, serving, wait_until
+from tests.server import conftest
+from tests.server.conftest import HeldEngine, Start
 
 
-def test_normalize(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bundle = exported(make_checkpoint(tmp_path / "instructor-bare", normalize=False), tmp_path_factory)
-    model = INSTRUCTOR(bundle, device="cpu", num_threads=1)
-    expected = model.encode(["a river"])
-    unit = expected / np.linalg.norm(expected)
-    assert abs(np.linalg.norm(expected) - 1) > 0.01
-    with serving(lambda: model) as server, httpx.Client(base_url=server.url) as client:
-        wait_until(lambda: is_ready(client))
-        found = client.post("/v1/embeddings", json={"input": "a river"}).json()
-        np.testing.assert_allclose(found["data"][0]["embedding"], expected[0], atol=1e-6)
-        for fields, wanted in (({}, unit), ({"normalize": True}, unit), ({"normalize": False}, expected)):
-            body = {"inputs": "a river", **fields}
-            np.testing.assert_allclose(client.post("/embed", json=body).json(), wanted, atol=1e-6)
+def load() -> INSTRUCTOR:
+    """The model, as if it had no Normalize."""
+    model = conftest.load()
+    facts = dataclasses.replace(model.manifest.model, normalize=False)
+    model.manifest = dataclasses.replace(model.manifest, model=facts)
+    return model
+
+
+def test_normalize(start: Start, model: INSTRUCTOR, held: HeldEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = held.sentence_embeddings
+
+    def longer(tokens: Tokens, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return 3 * run(tokens, rows)
+
+    monkeypatch.setattr(held, "sentence_embeddings", longer)
+    unit = model.encode(["a river"])
+    client = start(load=load)
+    found = client.post("/v1/embeddings", json={"input": "a river"}).json()
+    np.testing.assert_allclose(found["data"][0]["embedding"], 3 * unit[0], atol=1e-6)
+    for fields, wanted in (({}, unit), ({"normalize": True}, unit), ({"normalize": False}, 3 * unit)):
+        np.testing.assert_allclose(
+            client.post("/embed", json={"inputs": "a river", **fields}).json(), wanted, atol=1e-6
+        )
