@@ -90,11 +90,13 @@ def measure(options: argparse.Namespace) -> Path:
             subjects[name] = _http(url, "/embed", bodies)
             cosines[name] = _cosine([httpx.post(f"{url}/embed", json=body).json() for body in bodies], expected)
             rival_versions = httpx.get(f"{url}/versions").json()
+        busy = round(os.getloadavg()[0], 1)
         figures = _take_turns(subjects, options.rounds, options.seconds)
     found = {
         "date": datetime.now(tz=timezone.utc).date().isoformat(),
         "model": manifest.model.name,
         "machine": results.machine(),
+        "load_average_before": busy,  # processes that ran or wanted to, before the first measurement
         "versions": results.versions(PACKAGES),
         "rival_versions": rival_versions,
         "texts": len(rows),
@@ -124,7 +126,7 @@ def table(found: dict[str, Any]) -> str:
         f"{found['model']}, one text a request, by `benchmarks/serving.py` on {found['date']} "
         f"({found['machine']['cpu']}, {found['machine']['cores']} cores, clients included; "
         f"{', '.join(f'{name} {version}' for name, version in libraries.items())}). "
-        f"Medians of {found['rounds']} rounds in turn."
+        f"Medians of {found['rounds']} rounds in turn; load average before the first: {found['load_average_before']}."
     )
     return heading + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -25,6 +25,8 @@ from instructor_onnx.tokens import Piece, Tokens
 Float32 = npt.NDArray[np.float32]
 Input = str | list[int]  # a text, or its token ids
 Inputs = str | list[str] | list[int] | list[list[int]]
+# Characters (or ids) that take less time to tokenise than to hand to another thread and back.
+TOKENIZED_AT_ONCE = 2000
 UNCUT = sys.maxsize  # as max_seq_length: keep every token
 
 
@@ -124,8 +126,11 @@ class Service:
         with self._place():
             started = time.perf_counter()
             cut = self.options.auto_truncate if truncate is None else truncate
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(self._tokenizing, self._tokens, rows, cut, field)
+            if sum(len(text) for _, text in rows) <= TOKENIZED_AT_ONCE:
+                tokens = self._tokens(rows, cut, field)
+            else:
+                loop = asyncio.get_running_loop()
+                tokens = await loop.run_in_executor(self._tokenizing, self._tokens, rows, cut, field)
             self._metrics.tokenize.observe(time.perf_counter() - started)
             self._metrics.truncated.inc(tokens.truncated)
             vectors = await self._batcher.embed(tokens)
