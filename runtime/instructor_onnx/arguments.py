@@ -25,6 +25,10 @@ is interrupted leaves nothing. Needs pip install 'instructor-onnx[export]'; usin
 variants:
   fp32   as exact as the checkpoint: every number within 1e-5, or the export is refused
   int8   about a quarter of the size, and faster on CPUs with VNNI or AMX; refused below --min-cosine
+  fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
+  bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
+fp16 and bf16 are verified where there is a GPU. Elsewhere they are written unverified: the manifest, `info` and the
+runtime say so, and `instructor-onnx check OUT --against CHECKPOINT` verifies them later.
 
 examples:
   instructor-onnx export hkunlp/instructor-large my-bundle
