@@ -120,7 +120,8 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         type=_names,
         default=("fp32", "int8"),
         metavar="LIST",
-        help="which models to write, with commas between: fp32, int8, int4 (the smallest file) (default: fp32,int8)",
+        help="which models to write, with commas between: fp32, int8, int4 (the smallest file), fp16, bf16 (for GPUs) "
+        "(default: fp32,int8)",
     )
     _add_min_cosine(command)
     command.add_argument(
@@ -203,7 +204,7 @@ def _add_min_cosine(command: argparse.ArgumentParser) -> None:
         type=_cosine,
         metavar="X",
         help="refuse a quantised variant with a vector of lower cosine to PyTorch's "
-        "(default: 0.99 for int8, 0.97 for int4)",
+        "(default: 0.99 for int8, 0.97 for int4, 0.9995 for fp16 and bf16)",
     )
 
 
