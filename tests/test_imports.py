@@ -21,7 +21,7 @@ def run(code: str) -> str:
 def test_public_names() -> None:
     assert instructor_onnx.__all__ == ["INSTRUCTOR", "BundleError", "Manifest", "__version__"]
     assert instructor_onnx_export.__all__ == [
-        *("CalibrationError", "CheckpointError", "ExportError", "VerificationError"),
+        *("CalibrationError", "CheckpointError", "ExportError", "RangeError", "VerificationError"),
         *("export", "verify_bundle"),
     ]
     for module in (instructor_onnx, instructor_onnx_export):

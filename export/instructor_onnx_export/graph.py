@@ -22,7 +22,6 @@ from instructor_onnx_export.model_file import ModelWriter
 
 Float32 = npt.NDArray[np.float32]
 
-MASKED = -1e9  # added to the score of a padding token: its weight after softmax is 0
 INPUTS = [(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask", "pooling_mask")]
 DOC = (
     "INSTRUCTOR text embeddings. input_ids: instruction and text joined, ending in </s>, padded on the right; "
@@ -45,7 +44,7 @@ def write_graph(
     Outputs: `sentence_embedding` float32 [batch, embedding_dim], `token_embeddings` float32
     [batch, sequence, d_model] (rows of padding tokens have no meaning).
     """
-    with ModelWriter(folder) as model:
+    with ModelWriter(folder, precision.attention.opset) as model:
         builder = GraphBuilder(model, config, weights, precision, on_layer)
         hidden_states = model.rename(builder.encoder(), "token_embeddings")
         model.rename(builder.sentence_embedding(hidden_states), "sentence_embedding")
@@ -77,22 +76,24 @@ class GraphBuilder:
         """Hidden states after the final norm: [batch, sequence, d_model]."""
         hidden_states = self.precision.embed(self.model, "shared.weight", self._weight("shared.weight"), "input_ids")
         self.on_layer()
-        bias = self.attention_bias()
+        shared = self.attention_inputs()
         for index in range(self.config.num_layers):
             block = f"encoder.block.{index}"
-            hidden_states = self.self_attention(f"{block}.layer.0", hidden_states, bias)
+            hidden_states = self.self_attention(f"{block}.layer.0", hidden_states, shared)
             hidden_states = self.feed_forward(f"{block}.layer.1", hidden_states)
             self.on_layer()
         return self.rms_norm("encoder.final_layer_norm.weight", hidden_states)
 
-    def attention_bias(self) -> str:
-        """What is added to every block's attention scores: [batch, heads, sequence, sequence].
+    def attention_inputs(self) -> tuple[str, ...]:
+        """What every block's attention uses, made once a run: the position bias, and what hides padding.
 
         The position bias depends on key - query alone and no longer changes past the maximum distance, so it is
         one table over the clipped distance, looked up with the run's own length.
         """
         furthest = self.config.relative_attention_max_distance
-        table = self.model.weight("encoder.relative_attention_bias", self._bias_by_distance())  # [heads, 2 * max + 1]
+        element_type = self.precision.element_type
+        # [heads, 2 * max + 1]
+        table = self.model.weight("encoder.relative_attention_bias", self._bias_by_distance(), element_type)
         length = self.model.node("Shape", "input_ids", start=1, end=2)  # [1]
         zero, one = self.model.constant(0, np.int64), self.model.constant(1, np.int64)
         position = self.model.node("Range", zero, self.model.node("Squeeze", length), one)  # [sequence]
@@ -101,37 +102,24 @@ class GraphBuilder:
         low, high = self.model.constant(-furthest, np.int64), self.model.constant(furthest, np.int64)
         clipped = self.model.node("Add", self.model.node("Clip", distance, low, high), high)
         position_bias = self.model.node("Gather", table, clipped, axis=1)  # [heads, sequence, sequence]
-        mask = self.model.node("Cast", "attention_mask", to=TensorProto.FLOAT)
-        absent = self.model.node("Sub", self.model.constant(1, np.float32), mask)
-        mask_bias = self.model.node("Mul", absent, self.model.constant(MASKED, np.float32))
-        mask_bias = self.model.node("Unsqueeze", mask_bias, self.model.constant([1, 2], np.int64))
-        return str(self.model.node("Add", position_bias, mask_bias))
+        return self.precision.attention.shared(self.model, position_bias, element_type)
 
-    def self_attention(self, layer: str, hidden_states: str, bias: str) -> str:
+    def self_attention(self, layer: str, hidden_states: str, shared: tuple[str, ...]) -> str:
         """hidden_states + attention(norm(hidden_states)) W_o."""
         heads, d_kv = self.config.num_heads, self.config.d_kv
         names = [f"{layer}.SelfAttention.{part}.weight" for part in "qkv"]
         # One product for all three: [d_model, 3 * heads * d_kv].
         qkv_weight = np.concatenate([self._transposed(name) for name in names], axis=1)
-        normed = self.precision.prepare(self.model, self.rms_norm(f"{layer}.layer_norm.weight", hidden_states))
-        qkv = self.precision.matmul(self.model, f"{layer}.SelfAttention.qkv.weight", normed, qkv_weight)
-        qkv = self.model.node("Reshape", qkv, self.model.constant([0, 0, 3, heads, d_kv], np.int64))
-        qkv = self.model.node("Transpose", qkv, perm=[2, 0, 3, 1, 4])  # [3, batch, heads, sequence, d_kv]
-        query, key, value = (
-            self.model.node("Gather", qkv, self.model.constant(part, np.int64), axis=0) for part in range(3)
-        )
-        scores = self.model.node("MatMul", query, self.model.node("Transpose", key, perm=[0, 1, 3, 2]))
-        weights = self.model.node("Softmax", self.model.node("Add", scores, bias), axis=-1)
-        context = self.model.node("MatMul", weights, value)  # [batch, heads, sequence, d_kv]
-        context = self.model.node("Transpose", context, perm=[0, 2, 1, 3])
-        context = self.model.node("Reshape", context, self.model.constant([0, 0, heads * d_kv], np.int64))
-        output = self._product(f"{layer}.SelfAttention.o.weight", self.precision.prepare(self.model, context))
-        return str(self.model.node("Add", hidden_states, output))
+        normed = self._normed(f"{layer}.layer_norm.weight", hidden_states)
+        qkv = self.precision.project(self.model, f"{layer}.SelfAttention.qkv.weight", normed, qkv_weight)
+        context = self.precision.attention.context(self.model, qkv, shared, heads, d_kv)
+        prepared = self.precision.prepare(self.model, context, self.precision.element_type)
+        return str(self.model.node("Add", hidden_states, self._product(f"{layer}.SelfAttention.o.weight", prepared)))
 
     def feed_forward(self, layer: str, hidden_states: str) -> str:
         """hidden_states + relu(norm(hidden_states) W_i) W_o, or with gelu(x W_0) * (x W_1) inside."""
         dense = f"{layer}.DenseReluDense"
-        normed = self.precision.prepare(self.model, self.rms_norm(f"{layer}.layer_norm.weight", hidden_states))
+        normed = self._normed(f"{layer}.layer_norm.weight", hidden_states)
         if self.config.feed_forward == "relu":
             # ReLU commutes with a positive scale, so the row scale of the first product waits for the second.
             name = f"{dense}.wi.weight"
@@ -144,18 +132,9 @@ class GraphBuilder:
         return str(self.model.node("Add", hidden_states, self._product(f"{dense}.wo.weight", prepared)))
 
     def sentence_embedding(self, hidden_states: str) -> str:
-        """Masked mean, Dense, Normalize: [batch, embedding_dim].
-
-        The sum is the last row of a running sum, which adds token after token. A product with the mask, or
-        ReduceSum, would group its additions by the padded length and the number of threads, and a text's vector
-        would differ in the last bits from batch to batch.
-        """
+        """Masked mean, Dense, Normalize: [batch, embedding_dim]."""
         mask = self.model.node("Cast", "pooling_mask", to=TensorProto.FLOAT)
-        column = self.model.node("Unsqueeze", mask, self.model.constant([2], np.int64))  # [batch, sequence, 1]
-        running = self.model.node(
-            "CumSum", self.model.node("Mul", hidden_states, column), self.model.constant(1, np.int64)
-        )
-        total = self.model.node("Gather", running, self.model.constant(-1, np.int64), axis=1)  # [batch, d_model]
+        total = self.total(hidden_states, mask)
         count = self.model.node("ReduceSum", mask, self.model.constant([1], np.int64), keepdims=1)  # exact in fp32
         vector = self.model.node("Div", total, self.model.node("Max", count, self.model.constant(1e-9, np.float32)))
         if self.config.has_dense:
@@ -166,14 +145,36 @@ class GraphBuilder:
         norm = self.model.node("ReduceL2", vector, self.model.constant([-1], np.int64), keepdims=1)
         return str(self.model.node("Div", vector, self.model.node("Max", norm, self.model.constant(1e-12, np.float32))))
 
-    def rms_norm(self, name: str, x: str) -> str:
-        """x / sqrt(mean(x^2) + eps) * gain, over the last axis; onnxruntime fuses this pattern into one kernel."""
+    def total(self, hidden_states: str, mask: str) -> str:
+        """The sum of the tokens that the mask [batch, sequence] has: [batch, d_model].
+
+        Where a text must have one vector in any batch, it is the last row of a running sum, which adds token after
+        token. A product with the mask, or ReduceSum, would group its additions by the padded length and the number
+        of threads. Elsewhere it is that product: on a GPU one pass, where the running sum is quadratic.
+        """
+        if not self.precision.batch_invariant:
+            row = self.model.node("Unsqueeze", mask, self.model.constant([1], np.int64))  # [batch, 1, sequence]
+            total = self.model.node("MatMul", row, hidden_states)
+            return str(self.model.node("Squeeze", total, self.model.constant([1], np.int64)))
+        column = self.model.node("Unsqueeze", mask, self.model.constant([2], np.int64))  # [batch, sequence, 1]
+        running = self.model.node(
+            "CumSum", self.model.node("Mul", hidden_states, column), self.model.constant(1, np.int64)
+        )
+        return str(self.model.node("Gather", running, self.model.constant(-1, np.int64), axis=1))
+
+    def rms_norm(self, name: str, x: str, gain_type: int = TensorProto.FLOAT) -> str:
+        """x / sqrt(mean(x^2) + eps) * gain, over the last axis; onnxruntime fuses this pattern into one kernel.
+
+        All is fp32 up to the gain, which makes the result one of `gain_type`.
+        """
         square = self.model.node("Pow", x, self.model.constant(2, np.float32))
         mean = self.model.node("ReduceMean", square, self.model.constant([-1], np.int64), keepdims=1)
         epsilon = self.model.constant(self.config.layer_norm_epsilon, np.float32)
         root = self.model.node("Sqrt", self.model.node("Add", mean, epsilon))
-        gain = self.model.weight(name, self._weight(name))
-        return str(self.model.node("Mul", self.model.node("Div", x, root), gain))
+        unit = self.model.node("Div", x, root)
+        if gain_type != TensorProto.FLOAT:
+            unit = self.model.node("Cast", unit, to=gain_type)
+        return str(self.model.node("Mul", unit, self.model.weight(name, self._weight(name), gain_type)))
 
     def gelu(self, x: str) -> str:
         """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): T5 v1.1's "gelu_new" (Hendrycks and Gimpel 2016)."""
@@ -182,6 +183,10 @@ class GraphBuilder:
         inner = self.model.node("Mul", inner, self.model.constant(math.sqrt(2 / math.pi), np.float32))
         one = self.model.node("Add", self.model.node("Tanh", inner), self.model.constant(1, np.float32))
         return str(self.model.node("Mul", x, self.model.node("Mul", one, self.model.constant(0.5, np.float32))))
+
+    def _normed(self, name: str, x: str) -> Prepared:
+        gain_type = self.precision.gain_type
+        return self.precision.prepare(self.model, self.rms_norm(name, x, gain_type), gain_type)
 
     def _product(self, name: str, x: Prepared) -> str:
         return self.precision.matmul(self.model, name, x, self._transposed(name))

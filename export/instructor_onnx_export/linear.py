@@ -1,7 +1,7 @@
 """How a product with a weight matrix is written: in fp32, in int8 with a scale per row and column, or in int4 blocks.
 
 A precision answers three questions for graph.py: how tokens are looked up, how an activation is prepared for
-products, and how a prepared activation is multiplied. Knows nothing about attention or layers.
+products, and how a prepared activation is multiplied. half.py has fp16 and bf16. Knows nothing about layers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from onnx import TensorProto
 
+from instructor_onnx_export.attention import Attention, StockAttention
 from instructor_onnx_export.gptq import quantize_blocks
 from instructor_onnx_export.model_file import MICROSOFT, ModelWriter
 
@@ -27,7 +28,7 @@ BLOCK_SIZES = (128, 64, 32, 16)  # inputs that share a scale of int4: the first 
 
 
 class Prepared(NamedTuple):
-    """An activation [..., in] ready for products; float for fp32, uint8 with a scale for int8."""
+    """An activation [..., in] ready for products; float or half, or uint8 with a scale for int8."""
 
     values: str
     scale: str | None = None  # [..., 1], None where the values are the activation itself
@@ -38,17 +39,25 @@ class Precision(Protocol):
     """One way to write the products of a model."""
 
     weight_type: str
+    element_type: int  # ONNX type that attention is computed from
+    gain_type: int  # ONNX type that a norm before a product is written in
+    attention: Attention
+    batch_invariant: bool  # whether a row's numbers must be the same to the bit in any batch
 
     def embed(self, model: ModelWriter, name: str, table: Float32, input_ids: str) -> str:
         """Rows of `table` [vocab, d_model] -> float [batch, sequence, d_model]."""
         ...
 
-    def prepare(self, model: ModelWriter, x: str) -> Prepared:
-        """An activation of any sign, float [..., in]."""
+    def prepare(self, model: ModelWriter, x: str, element_type: int = TensorProto.FLOAT) -> Prepared:
+        """An activation of any sign, of type `element_type`: [..., in]."""
         ...
 
     def prepare_positive(self, model: ModelWriter, x: str, scale: str | None) -> Prepared:
         """The output of a ReLU, float [..., in], still to be multiplied by `scale` [..., 1] if given."""
+        ...
+
+    def project(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
+        """x @ weight as attention takes it; weight [in, 3 * inner] -> `element_type` [..., 3 * inner]."""
         ...
 
     def matmul(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
@@ -68,15 +77,21 @@ class Fp32:
     """Products as they are."""
 
     weight_type = "float32"
+    element_type = gain_type = int(TensorProto.FLOAT)
+    attention: Attention = StockAttention()
+    batch_invariant = True
 
     def embed(self, model: ModelWriter, name: str, table: Float32, input_ids: str) -> str:
         return str(model.node("Gather", model.weight(name, table), input_ids))
 
-    def prepare(self, model: ModelWriter, x: str) -> Prepared:
+    def prepare(self, model: ModelWriter, x: str, element_type: int = TensorProto.FLOAT) -> Prepared:
         return Prepared(x)
 
     def prepare_positive(self, model: ModelWriter, x: str, scale: str | None) -> Prepared:
         return Prepared(x)
+
+    def project(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
+        return self.matmul(model, name, x, weight)
 
     def matmul(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
         return str(model.node("MatMul", x.values, model.weight(name, weight)))
@@ -145,17 +160,23 @@ class Int8PerRow:
     """
 
     weight_type = "int8"
+    element_type = gain_type = int(TensorProto.FLOAT)
+    attention: Attention = StockAttention()
+    batch_invariant = True
 
     def embed(self, model: ModelWriter, name: str, table: Float32, input_ids: str) -> str:
         return _embed_int8(model, name, table, input_ids)
 
-    def prepare(self, model: ModelWriter, x: str) -> Prepared:
+    def prepare(self, model: ModelWriter, x: str, element_type: int = TensorProto.FLOAT) -> Prepared:
         # Symmetric around a zero point of 128: x / scale is in -127 ... 127.
         return self._quantize(model, x, model.node("Abs", x), levels=127, zero_point=128, scale=None)
 
     def prepare_positive(self, model: ModelWriter, x: str, scale: str | None) -> Prepared:
         # No sign to keep, so twice as many steps, just where T5's outliers sit.
         return self._quantize(model, x, x, levels=255, zero_point=0, scale=scale)
+
+    def project(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
+        return self.matmul(model, name, x, weight)
 
     def matmul(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
         values, scale = self.matmul_unscaled(model, name, x, weight)

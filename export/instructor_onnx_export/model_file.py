@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 MODEL = "model.onnx"
@@ -22,6 +23,8 @@ OPSET = 18  # the first whose reductions take axes as an input; onnxruntime read
 IR_VERSION = 9  # the newest that onnxruntime 1.20 reads is 10
 MICROSOFT = "com.microsoft"
 ALIGNMENT = 64  # bytes: a cache line, and what SIMD loads like best
+# numpy has no bf16; torch has both, and the same bits.
+HALF = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
 INLINE = 1024  # bytes: smaller tensors stay in the model file, where shape inference can read them
 
 Array = npt.NDArray[Any]
@@ -30,9 +33,10 @@ Array = npt.NDArray[Any]
 class ModelWriter:
     """A model under construction in `folder`; use as a context manager, then `save`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, opset: int = OPSET) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._opset = opset
         self._data: BinaryIO = (folder / DATA).open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
@@ -62,20 +66,20 @@ class ModelWriter:
                 names[:] = [output if found == name else found for found in names]
         return output
 
-    def weight(self, name: str, array: Array) -> str:
-        """Store a weight under `name`; it is written at once and not kept."""
+    def weight(self, name: str, array: Array, element_type: int | None = None) -> str:
+        """Store a weight under `name`, as `element_type` or as it is; it is written at once and not kept."""
+        array = np.ascontiguousarray(array)
+        stored = element_type or helper.np_dtype_to_tensor_dtype(array.dtype)
+        if stored in HALF:  # rounded to nearest even
+            array = torch.from_numpy(array).to(HALF[stored]).view(torch.int16).numpy()
         if array.nbytes < INLINE:
-            self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+            tensor = TensorProto(name=name, dims=array.shape, data_type=stored, raw_data=array.tobytes())
+            self._initializers.append(tensor)
             return name
         self._data.write(b"\0" * (-self._data.tell() % ALIGNMENT))
         offset = self._data.tell()
-        self._data.write(np.ascontiguousarray(array).data)
-        tensor = TensorProto(
-            name=name,
-            dims=array.shape,
-            data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-            data_location=TensorProto.EXTERNAL,
-        )
+        self._data.write(array.data)
+        tensor = TensorProto(name=name, dims=array.shape, data_type=stored, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", DATA), ("offset", str(offset)), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=value)
         self._initializers.append(tensor)
@@ -102,13 +106,13 @@ class ModelWriter:
             [helper.make_tensor_value_info(*value) for value in outputs],
             self._initializers,
         )
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self._opset)]
         if any(node.domain == MICROSOFT for node in self._nodes):
             opsets.append(helper.make_opsetid(MICROSOFT, 1))
         model = helper.make_model(
             graph,
             opset_imports=opsets,
-            ir_version=IR_VERSION,
+            ir_version=max(IR_VERSION, helper.find_min_ir_version_for(opsets, ignore_unknown=True)),
             producer_name="instructor-onnx",
             doc_string=doc,
         )

@@ -34,15 +34,17 @@ from tqdm import tqdm
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
+from instructor_onnx_export.config import Config
 from instructor_onnx_export.graph import write_graph
+from instructor_onnx_export.half import Half
 from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
-from instructor_onnx_export.model_file import DATA, MODEL, OPSET
+from instructor_onnx_export.model_file import DATA, MODEL
 from instructor_onnx_export.oracle import Oracle
-from instructor_onnx_export.verify import Expected, ask_oracle, judge, measure, probe_rows
+from instructor_onnx_export.verify import Expected, ask_oracle, judge, measure, probe_rows, verifying_device
 
-WEIGHT_TYPES = {"fp32": Fp32.weight_type, "int8": Int8PerRow.weight_type, "int4": Int4Blocks.weight_type}
 CALIBRATED = frozenset({"int8", "int4"})
-DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "int4": ("cpu",)}
+HALF: dict[str, Callable[[Config, Mapping[str, torch.Tensor]], Precision]] = {"fp16": Half.fp16, "bf16": Half.bf16}
+DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "int4": ("cpu",), "fp16": ("cuda",), "bf16": ("cuda",)}
 
 Stage = Callable[..., Any]
 
@@ -79,10 +81,11 @@ def export(
     Args:
         checkpoint: a folder in sentence-transformers layout, or a Hugging Face id of one.
         out: the bundle folder to make.
-        variants: which models it holds: "fp32", "int8", "int4".
+        variants: which models it holds: "fp32", "int8", "int4", and for GPUs "fp16", "bf16". Those two are verified
+            where onnxruntime can use CUDA; elsewhere they are written unverified, and the manifest says so.
         name: the model's name in the bundle; None: the id, or the folder's name.
-        min_cosine: smallest cosine to PyTorch, over the probe rows, that a quantised variant may have; None: 0.99 for
-            int8, 0.97 for int4.
+        min_cosine: smallest cosine to PyTorch, over the probe rows, that a variant other than fp32 may have; None: 0.99
+            for int8, 0.97 for int4, 0.9995 for fp16 and bf16.
         calibrate: texts that int8 and int4 are fitted to, JSON lines of [instruction, text]; None: the exporter's own.
         overwrite: replace a bundle that is already there (it stays until the new one is verified).
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
@@ -96,6 +99,7 @@ def export(
         ExportError: an unknown variant, a target that exists.
         CheckpointError: the checkpoint is not of the family, or damaged.
         CalibrationError: the calibration texts cannot be used.
+        RangeError: the checkpoint may leave fp16's range.
         VerificationError: a variant is further from PyTorch than allowed. Nothing is written.
     """
     target = Path(out)
@@ -116,7 +120,7 @@ def export(
                 write_graph(folder / variant, source.config, weights, precision, bar.update)
         with stage("Hashing"):
             (folder / TOKENIZER).write_bytes(source.tokenizer_json)
-            manifest = _manifest(folder, source, name, variants)
+            manifest = _manifest(folder, source, name, {variant: plans[variant].precision for variant in variants})
             manifest.write(folder)
         del (
             source,
@@ -143,10 +147,10 @@ def verify_bundle(
     num_threads: int | None = None,
     show_progress: bool = True,
 ) -> dict[str, Verification]:
-    """Hold a bundle against the checkpoint it was made from, anew: all hashes, then every CPU variant.
+    """Hold a bundle against the checkpoint it was made from, anew: all hashes, then every variant that runs here.
 
     Returns:
-        What was measured, by variant. The bundle is not changed.
+        What was measured, by variant; nothing of those for CUDA where there is none. The bundle is not changed.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -184,6 +188,8 @@ def _plans(
             with stage("Migrating outliers", len(observed), "product") as bar:
                 smoothed = smooth(source.weights, source.config, observed, bar.update)
             plans["int8"] = Plan(smoothed, Int8PerRow())
+    for name in HALF.keys() & variants:
+        plans[name] = Plan(source.weights, HALF[name](source.config, source.weights))
     return plans
 
 
@@ -195,17 +201,24 @@ def _verified(
     num_threads: int | None,
     stage: Stage,
 ) -> Manifest:
-    """The manifest with what was measured, or VerificationError for the first variant that is too far off."""
+    """The manifest with what was measured, or VerificationError for the first variant that is too far off.
+
+    A variant for a device that is not here stays without a verification.
+    """
     variants = {}
     for name, variant in manifest.variants.items():
+        device = verifying_device(variant.devices)
+        if device is None:
+            variants[name] = dataclasses.replace(variant, verification=None)
+            continue
         with stage(f"Verifying {name}"):
-            found = measure(folder, name, expected, num_threads)
+            found = measure(folder, name, expected, num_threads, device)
         judge(name, found, min_cosine)
         variants[name] = dataclasses.replace(variant, verification=found)
     return dataclasses.replace(manifest, variants=variants)
 
 
-def _manifest(folder: Path, source: Checkpoint, name: str | None, variants: Sequence[str]) -> Manifest:
+def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Mapping[str, Precision]) -> Manifest:
     config = source.config
     return Manifest(
         format_version=FORMAT_VERSION,
@@ -231,20 +244,20 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, variants: Sequ
         variants={
             variant: Variant(
                 files=tuple(describe_file(folder, f"{variant}/{file}") for file in (MODEL, DATA)),
-                weight_type=WEIGHT_TYPES[variant],
+                weight_type=precision.weight_type,
                 devices=DEVICES[variant],
-                opset=OPSET,
+                opset=precision.attention.opset,
                 verification=None,
             )
-            for variant in variants
+            for variant, precision in precisions.items()
         },
     )
 
 
 def _check_request(target: Path, variants: Sequence[str], overwrite: bool) -> None:
-    unknown = [variant for variant in variants if variant not in WEIGHT_TYPES]
+    unknown = [variant for variant in variants if variant not in DEVICES]
     if unknown or not variants or len(set(variants)) != len(variants):
-        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(WEIGHT_TYPES)}.")
+        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(DEVICES)}.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / MANIFEST).is_file():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.bundle import Verification
 from instructor_onnx.inputs import Row
-from instructor_onnx.session import import_onnxruntime
+from instructor_onnx.session import choose_device, import_onnxruntime
 
 from instructor_onnx_export.oracle import Oracle
 
@@ -22,8 +22,9 @@ Float32 = npt.NDArray[np.float32]
 # fp32 may differ from torch by rounding only: the two add in another order, which costs about 1e-6.
 FP32_TOLERANCE = 1e-5
 # Below this a variant of a sound checkpoint is broken rather than rounded. Smallest cosines seen: int8 0.9992 without
-# outliers, 0.9916 with strong ones; int4 0.9958 (trained small model), 0.985 (base shape, random weights).
-MIN_COSINE = {"int8": 0.99, "int4": 0.97}
+# outliers, 0.9916 with strong ones; int4 0.9958 (trained small model), 0.985 (base shape, random weights); fp16
+# 0.999999 and bf16 0.99994, with outliers too (emulated).
+MIN_COSINE = {"int8": 0.99, "int4": 0.97, "fp16": 0.9995, "bf16": 0.9995}
 TOKEN_BUDGET = 512  # tokens of one run: with more, the activations of a wide model are the peak of an export
 ALONE_STEP = 4  # every so many probe rows are also run alone, to be compared with themselves in the batch
 
@@ -90,10 +91,22 @@ def ask_oracle(oracle: Oracle, rows: list[Row], on_row: Callable[[], object] = l
     return Expected(rows, np.stack(vectors), tokens)
 
 
-def measure(bundle: Path, variant: str, expected: Expected, num_threads: int | None = None) -> Verification:
+def verifying_device(devices: Sequence[str]) -> str | None:
+    """Where a variant for `devices` is verified on this machine; None: nowhere."""
+    if "cpu" in devices:
+        return "cpu"
+    try:
+        return str(choose_device("cuda"))
+    except RuntimeError:
+        return None
+
+
+def measure(
+    bundle: Path, variant: str, expected: Expected, num_threads: int | None = None, device: str = "cpu"
+) -> Verification:
     """Load one variant as a user does, and hold it against the oracle's answers."""
-    model = INSTRUCTOR(bundle, variant=variant, device="cpu", num_threads=num_threads, token_budget=TOKEN_BUDGET)
-    with _no_warnings():  # of the probe rows that are cut or all masked, as they are meant to be
+    with _no_warnings():  # of the probe rows that are cut or all masked, and that nothing is verified yet
+        model = INSTRUCTOR(bundle, variant=variant, device=device, num_threads=num_threads, token_budget=TOKEN_BUDGET)
         details = model.encode(expected.rows, output_value=None)
         alone = np.stack([model.encode([row])[0] for row in expected.rows[::ALONE_STEP]])
     vectors = np.stack([detail["sentence_embedding"] for detail in details])
@@ -114,7 +127,7 @@ def measure(bundle: Path, variant: str, expected: Expected, num_threads: int | N
         cosine_min=float(similarity.min()),
         batch_invariant=bool(np.array_equal(alone, vectors[::ALONE_STEP])),
         onnxruntime=str(import_onnxruntime().__version__),
-        device="cpu",
+        device=model.device,
     )
 
 
@@ -131,7 +144,7 @@ def judge(variant: str, found: Verification, min_cosine: float | None) -> None:
             f"{variant}: the smallest cosine to torch is {found.cosine_min:.5f}, allowed is {allowed:g} "
             "(--min-cosine). This checkpoint does not survive this variant: export fp32 alone, or lower the limit."
         )
-    if not found.batch_invariant:
+    if variant not in ("fp16", "bf16") and not found.batch_invariant:  # a GPU picks its kernels by the batch
         raise VerificationError(
             f"{variant}: a row's vector alone and in a batch differ, with onnxruntime {found.onnxruntime} on this "
             "machine. Please report it, with the processor's name."

@@ -26,6 +26,10 @@ is interrupted leaves nothing. Needs pip install 'instructor-onnx[export]'; usin
 variants:
   fp32   as exact as the checkpoint: every number within 1e-5, or the export is refused
   int8   about a quarter of the size, and faster on CPUs with VNNI or AMX; refused below --min-cosine
+  fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
+  bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
+fp16 and bf16 are verified where there is a GPU. Elsewhere they are written unverified: the manifest, `info` and the
+runtime say so, and `instructor-onnx check OUT --against CHECKPOINT` verifies them later.
 
 examples:
   instructor-onnx export hkunlp/instructor-large my-bundle
@@ -145,7 +149,8 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         type=_names,
         default=("fp32", "int8"),
         metavar="LIST",
-        help="which models to write, with commas between: fp32, int8, int4 (the smallest file) (default: fp32,int8)",
+        help="which models to write, with commas between: fp32, int8, int4 (the smallest file), fp16, bf16 (for GPUs) "
+        "(default: fp32,int8)",
     )
     _add_min_cosine(command)
     command.add_argument(
@@ -276,7 +281,7 @@ def _add_min_cosine(command: argparse.ArgumentParser) -> None:
         type=_cosine,
         metavar="X",
         help="refuse a quantised variant with a vector of lower cosine to PyTorch's "
-        "(default: 0.99 for int8, 0.97 for int4)",
+        "(default: 0.99 for int8, 0.97 for int4, 0.9995 for fp16 and bf16)",
     )
 
 

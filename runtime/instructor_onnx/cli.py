@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import arguments, stream
+from instructor_onnx import arguments, gpu, stream
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, Verification, check_hashes
 from instructor_onnx.model import INSTRUCTOR, embedded
 from instructor_onnx.records import Columns, input_format_of
@@ -118,14 +118,15 @@ def _check(args: argparse.Namespace) -> None:
     check_hashes(folder, files)
     _say(f"ok  {len(files)} files, {_size(sum(file.bytes for file in files))}: sizes and sha256 as in {MANIFEST}")
     for name, variant in manifest.variants.items():
-        if "cpu" not in variant.devices and "CUDAExecutionProvider" not in _machine()["providers"]:
-            _say(f"--  {name}: not opened, it is for {', '.join(variant.devices)}")
+        verified = "" if variant.verification else "; not verified on a GPU yet"
+        if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
+            _say(f"--  {name}: not opened, it is for {', '.join(variant.devices)} and {reason}{verified}")
             continue
         model = INSTRUCTOR(folder, variant=name, device="cpu" if "cpu" in variant.devices else "cuda")
         vector = model.encode("instructor-onnx check")
         if vector.shape != (manifest.model.embedding_dim,) or not np.isfinite(vector).all():
             raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")
-        _say(f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text")
+        _say(f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text{verified}")
     if args.against is not None:
         import instructor_onnx_export
 

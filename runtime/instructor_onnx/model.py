@@ -16,6 +16,7 @@ from tqdm import tqdm
 from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
+from instructor_onnx.cuda import CudaSession
 from instructor_onnx.engine import Engine
 from instructor_onnx.external_data import check_external_data
 from instructor_onnx.inputs import Row, as_rows
@@ -28,9 +29,12 @@ OutputValue = Literal["sentence_embedding", "token_embeddings"] | None
 
 logger = logging.getLogger(__name__)
 
-# Without a named variant, the first of these that the bundle has: the most exact the device runs well.
-PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp32",)}
-# Padded tokens of one run. On a CPU the activations of about 1,024 tokens still fit the L2 cache.
+# Without a named variant, the first of these that the bundle has: the most exact the device runs well. A GPU's matrix
+# units are several times faster in half precision than in fp32, and of the two halves fp16 has three bits more; but
+# one of them goes before fp32 only if it was verified on a GPU.
+PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
+# Padded tokens of one run. On a CPU the activations of about 1,024 tokens still fit the L2 cache; a GPU wants enough
+# work to fill it.
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 16384}
 # Bundles that ride in this package, by the name they are loaded with.
 EMBEDDED = {"instructor-mini": Path(__file__).with_name("instructor-mini")}
@@ -44,7 +48,7 @@ class INSTRUCTOR:
         model_name_or_path: a bundle folder (`instructor-onnx export` makes one), a Hugging Face id of one, or
             "instructor-mini", a very small model that comes with this package.
         variant: "fp32", "int8", ... as the bundle has them; None: the most exact one that the device runs well.
-        device: "cpu", "cuda" or "cuda:N"; None: CUDA where onnxruntime has it, else the CPU.
+        device: "cpu", "cuda" or "cuda:N"; None: CUDA where onnxruntime has it and there is a GPU, else the CPU.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the device's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
@@ -86,7 +90,16 @@ class INSTRUCTOR:
         )
         files = [folder / file.path for file in manifest.variants[self.variant].files]
         check_external_data(files[0], allowed={file.name for file in files[1:]})
-        self._engine: Engine = Session.open(files[0], chosen, num_threads)
+        if manifest.variants[self.variant].verification is None:
+            logger.warning(
+                "%s: variant %s was not verified when it was exported, for want of a GPU. "
+                "`instructor-onnx check %s --against CHECKPOINT` verifies it on this machine.",
+                folder,
+                self.variant,
+                folder,
+            )
+        engine = CudaSession if chosen.kind == "cuda" else Session
+        self._engine: Engine = engine.open(files[0], chosen, num_threads)
         self._token_budget = token_budget or TOKEN_BUDGET[chosen.kind]
         self._max_seq_length = manifest.model.max_seq_length
 
@@ -168,7 +181,8 @@ class INSTRUCTOR:
             output_value: "sentence_embedding"; "token_embeddings" (every token of instruction and text, `</s>`
                 too, before Dense and Normalize); None: a dict of everything for each row.
             convert_to_numpy: arrays; False (with convert_to_tensor False too): a list of torch tensors.
-            convert_to_tensor: torch tensors, stacked where they are vectors; wins over convert_to_numpy.
+            convert_to_tensor: torch tensors on the model's device, stacked where they are vectors; wins over
+                convert_to_numpy.
             device: kept for compatibility; None or the device the model is on.
             normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
 
@@ -194,7 +208,7 @@ class INSTRUCTOR:
                 f"Load one there: INSTRUCTOR(..., device={device!r})."
             )
         to_torch = convert_to_tensor or not convert_to_numpy
-        tensor = _import_torch().from_numpy if to_torch else None
+        torch = _import_torch() if to_torch else None
 
         rows, single = as_rows(sentences)
         if show_progress_bar is None:
@@ -202,18 +216,21 @@ class INSTRUCTOR:
         with tqdm(total=len(rows), desc="Embedding", unit="text", disable=not show_progress_bar) as progress:
             runs = self._runs(rows, batch_size, progress)
             if output_value == "sentence_embedding":
-                vectors = self._sentence_embeddings(len(rows), runs)
-                if normalize_embeddings:
-                    vectors = _normalize(vectors)
-                if tensor is None:
+                if torch is None:
+                    vectors = self._sentence_embeddings(len(rows), runs)
+                    vectors = _normalize(vectors) if normalize_embeddings else vectors
                     return vectors[0] if single else vectors
-                stacked = tensor(vectors)
+                stacked = self._sentence_tensors(len(rows), runs, torch)
+                if normalize_embeddings:
+                    stacked = torch.nn.functional.normalize(stacked, dim=-1, eps=1e-12)
                 if single:
                     return stacked[0]
                 return stacked if convert_to_tensor else list(stacked)
             details = self._details(len(rows), runs, everything=output_value is None)
-        if tensor is not None:
-            details = [{name: tensor(array) for name, array in detail.items()} for detail in details]
+        if torch is not None:
+            details = [
+                {name: torch.from_numpy(array).to(self.device) for name, array in detail.items()} for detail in details
+            ]
         results = details if output_value is None else [detail["token_embeddings"] for detail in details]
         return results[0] if single else results
 
@@ -255,6 +272,16 @@ class INSTRUCTOR:
         vectors = np.zeros((count, self.get_sentence_embedding_dimension()), dtype=np.float32)
         for run in runs:
             vectors[run.places] = self._engine.sentence_embeddings(run.tokens, run.rows)
+        return vectors
+
+    def _sentence_tensors(self, count: int, runs: Iterator[Run], torch: Any) -> Any:
+        """The same as a torch tensor; on a GPU it never leaves its memory."""
+        if not isinstance(self._engine, CudaSession):
+            return torch.from_numpy(self._sentence_embeddings(count, runs))
+        vectors = torch.zeros((count, self.get_sentence_embedding_dimension()), device=self.device)
+        for run in runs:
+            places = torch.from_numpy(run.places).to(self.device)
+            vectors[places] = self._engine.sentence_tensors(run.tokens, run.rows, torch)
         return vectors
 
     def _details(self, count: int, runs: Iterator[Run], *, everything: bool) -> list[dict[str, npt.NDArray[Any]]]:
@@ -309,12 +336,15 @@ def _choose(manifest: Manifest, variant: str | None, device: str | None, folder:
         )
     first = choose_device(device)
     if variant is not None:
-        fits = device is not None or first.kind in manifest.variants[variant].devices
-        return variant, first if fits else Device("cpu")
+        devices = manifest.variants[variant].devices
+        fits = device is not None or first.kind in devices
+        # Where none was named, a variant for GPUs asks for one: without it, the error says what is missing.
+        return variant, first if fits else choose_device(next(iter(devices), "cpu"))
     for candidate in [first] if device is not None else [first, Device("cpu")]:
-        for name in PREFERRED_VARIANTS[candidate.kind]:
-            if name in manifest.variants:
-                return name, candidate
+        present = [name for name in PREFERRED_VARIANTS[candidate.kind] if name in manifest.variants]
+        verified = [name for name in present if manifest.variants[name].verification is not None]
+        if names := verified or present:
+            return names[0], candidate
     raise BundleError(
         f"{folder / MANIFEST}: has no variant that runs well on {first} (it has {', '.join(manifest.variants)}). "
         "Name one with variant=..., or export again."

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from instructor_onnx import gpu
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
+S = TypeVar("S", bound="Session")
 
 INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
-INSTALL_GPU = "pip uninstall onnxruntime; pip install 'instructor-onnx[gpu]'"
+OR_CPU = "or use device='cpu'."
+INPUTS = ("input_ids", "attention_mask", "pooling_mask")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Device:
 
 
 class Session:
-    """One opened ONNX model: the `Engine` that runs every variant on every device."""
+    """One opened ONNX model: the `Engine` of every variant on a CPU; cuda.py has that of a GPU."""
 
     name = "onnxruntime"
 
@@ -44,7 +50,7 @@ class Session:
         self.num_threads = num_threads
 
     @classmethod
-    def open(cls, path: Path, device: Device, num_threads: int | None = None) -> Session:
+    def open(cls: type[S], path: Path, device: Device, num_threads: int | None = None) -> S:
         """Open `path` on `device`.
 
         Args:
@@ -66,19 +72,18 @@ class Session:
         # AVX2 and AVX-512 without VNNI multiply uint8 by int8 in saturating 16-bit pairs, which is wrong for
         # full-range int8; this makes onnxruntime use the exact product there. No effect on other machines.
         options.add_session_config_entry("session.x64quantprecision", "1")
+        on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
-        if device.kind == "cuda":
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index}))
+        if on_gpu:
+            providers.insert(0, (gpu.PROVIDER, {"device_id": device.index} | gpu.PROVIDER_OPTIONS))
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            with gpu.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
+                # Without the fallback to the CPU, in the midst of a run, that onnxruntime has for a failing provider.
+                session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
-        if device.kind == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-            raise RuntimeError(
-                f"onnxruntime {onnxruntime.__version__} has CUDA support but could not start it on {device}: its "
-                "CUDA and cuDNN libraries are missing or of another version than the driver allows. "
-                "pip install 'onnxruntime-gpu[cuda,cudnn]', or use device='cpu'."
-            )
+        if on_gpu and gpu.PROVIDER not in session.get_providers():
+            raise RuntimeError(f"device='{device}': {gpu.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
         return cls(session, device, threads)
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
@@ -88,7 +93,7 @@ class Session:
             outputs: any of "sentence_embedding" -> float32 [batch, embedding_dim] and
                 "token_embeddings" -> float32 [batch, sequence, d_model].
         """
-        feeds = {"input_ids": input_ids, "attention_mask": attention_mask, "pooling_mask": pooling_mask}
+        feeds = dict(zip(INPUTS, (input_ids, attention_mask, pooling_mask), strict=True))
         results: list[Float32] = self._session.run(outputs, feeds)
         return results
 
@@ -126,25 +131,23 @@ def import_onnxruntime() -> Any:
 
 
 def choose_device(device: str | None) -> Device:
-    """The device to run on: the one named, else CUDA where onnxruntime has it, else the CPU.
+    """The device to run on: the one named, else CUDA where onnxruntime has it and there is a GPU, else the CPU.
 
     Raises:
         ValueError: a name that is no device.
-        RuntimeError: CUDA was asked for and this onnxruntime has none; never falls back in silence.
+        RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
     """
-    has_cuda = "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
     if device is None:
-        return Device("cuda") if has_cuda else Device("cpu")
+        return Device("cpu") if gpu.missing(import_onnxruntime(), 0) else Device("cuda")
     match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
     if not match:
         raise ValueError(f"device: found {device!r}, expected 'cpu', 'cuda' or 'cuda:N'.")
     if device == "cpu":
         return Device("cpu")
-    if not has_cuda:
-        raise RuntimeError(
-            f"device={device!r}: the installed onnxruntime is the CPU-only package. {INSTALL_GPU}, or use device='cpu'."
-        )
-    return Device("cuda", int(match.group(1) or 0))
+    index = int(match.group(1) or 0)
+    if reason := gpu.missing(import_onnxruntime(), index):
+        raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
+    return Device("cuda", index)
 
 
 def available_cpus() -> int:

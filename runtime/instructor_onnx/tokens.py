@@ -63,10 +63,14 @@ class Tokens:
             truncated=0,
         )
 
-    def padded(self, rows: Int64) -> tuple[Int64, Int64, Int64]:
-        """`input_ids`, `attention_mask`, `pooling_mask` of the given rows: int64 [len(rows), longest]."""
+    def padded(self, rows: Int64, multiple: int = 1) -> tuple[Int64, Int64, Int64]:
+        """`input_ids`, `attention_mask`, `pooling_mask` of the given rows: int64 [len(rows), longest].
+
+        `longest` is rounded up to a multiple of `multiple`.
+        """
         lengths = self.lengths[rows]
-        position = np.arange(int(lengths.max(initial=0)))  # [longest]
+        longest = -(-int(lengths.max(initial=0)) // multiple) * multiple
+        position = np.arange(longest)
         real = position < lengths[:, None]  # [rows, longest]
         input_ids = np.zeros(real.shape, dtype=np.int64)
         # The same [row, position] grid read from the packed ids: offsets[row] + position.

@@ -426,12 +426,14 @@ class TestChoice:
         providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
         fake = SimpleNamespace(get_available_providers=lambda: providers)
         monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
         found, chosen = model_module._choose(manifest, variant, device, Path("bundle"))
         assert (found, str(chosen)) == expected
 
     def test_a_cpu_bundle_on_a_machine_with_cuda(self, monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
         fake = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
         monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
         only = dataclasses.replace(manifest, variants={"int8": manifest.variants["int8"]})
         assert model_module._choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
         with pytest.raises(BundleError, match=r"no variant that runs well on cuda:0 \(it has int8\)"):

@@ -11,14 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from instructor_onnx import session
+from instructor_onnx import gpu, session
 from instructor_onnx.session import Device, choose_device
 
 
 def with_providers(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
-    """Make onnxruntime claim these execution providers."""
+    """Make onnxruntime claim these execution providers, and the driver two GPUs."""
     fake = SimpleNamespace(get_available_providers=lambda: list(providers), __version__="0")
     monkeypatch.setattr(session, "import_onnxruntime", lambda: fake)
+    monkeypatch.setattr(gpu, "visible_gpus", lambda: 2)
 
 
 def test_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

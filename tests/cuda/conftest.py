@@ -1,0 +1,16 @@
+"""Tests that need an NVIDIA GPU and onnxruntime-gpu; each says why where there is none."""
+
+from __future__ import annotations
+
+import pytest
+from instructor_onnx import gpu
+from instructor_onnx.session import import_onnxruntime
+
+MISSING = gpu.missing(import_onnxruntime(), 0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, visibly, what lies in this folder where there is no GPU."""
+    for item in items:
+        if MISSING and item.path.parent.name == "cuda":
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {MISSING}"))
