@@ -49,6 +49,26 @@ def test_the_export_package_names_what_is_missing() -> None:
     assert run(code).strip() == "exporting needs transformers: pip install 'instructor-onnx[export]'"
 
 
+@pytest.mark.parametrize(
+    ("module", "framework", "extra"),
+    [
+        ("langchain", "langchain_core", "langchain"),
+        ("haystack", "haystack", "haystack"),
+        ("llama_index", "llama_index", "llama-index"),
+        ("chroma", "chromadb", "chroma"),
+        ("sklearn", "sklearn", "sklearn"),
+        ("spark", "pyspark", "spark"),
+    ],
+)
+def test_an_integration_names_its_extra(module: str, framework: str, extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{framework!r}] = None\n"
+        f"try:\n    import instructor_onnx.integrations.{module}\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    assert run(code).strip().endswith(f"pip install 'instructor-onnx[{extra}]'")
+
+
 def test_version_and_changelog_agree() -> None:
     version = instructor_onnx.__version__
     assert f'version = "{version}"' in (PROJECT / "pyproject.toml").read_text()

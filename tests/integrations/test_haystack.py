@@ -1,0 +1,124 @@
+"""The two embedders in real Haystack pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("haystack")
+
+from haystack import Document, Pipeline
+from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.utils import ComponentDevice, Secret
+from instructor_onnx import INSTRUCTOR
+from instructor_onnx.integrations.haystack import InstructorDocumentEmbedder, InstructorTextEmbedder
+
+from tests.integrations.conftest import DOCUMENT, QUERY, QUESTIONS, TEXTS
+from tests.integrations.examples import output_of
+
+Vectors = list[list[float]]
+MODULE = "instructor_onnx.integrations.haystack"
+
+
+def test_parameters_and_defaults_of_the_original() -> None:
+    text = InstructorTextEmbedder().to_dict()
+    assert text["type"] == f"{MODULE}.InstructorTextEmbedder"
+    assert text["init_parameters"] == {
+        "model": "hkunlp/instructor-base",
+        "device": None,
+        "token": {"type": "env_var", "env_vars": ["HF_API_TOKEN"], "strict": False},
+        "instruction": "Represent the sentence",
+        "batch_size": 32,
+        "progress_bar": True,
+        "normalize_embeddings": False,
+        "variant": None,
+    }
+    assert InstructorDocumentEmbedder().to_dict()["init_parameters"] == {
+        **text["init_parameters"],
+        "instruction": "Represent the document",
+        "meta_fields_to_embed": [],
+        "embedding_separator": "\n",
+    }
+
+
+def test_a_query(query_vectors: Vectors) -> None:
+    embedder = InstructorTextEmbedder("instructor-mini", instruction=QUERY, progress_bar=False)
+    assert embedder.run(QUESTIONS[0]) == {"embedding": query_vectors[0]}
+
+
+def test_documents_are_copied_in_order(document_vectors: Vectors) -> None:
+    embedder = InstructorDocumentEmbedder("instructor-mini", instruction=DOCUMENT, progress_bar=False, batch_size=2)
+    documents = [Document(content=text) for text in TEXTS]
+    found = embedder.run(documents)["documents"]
+    assert [document.embedding for document in found] == document_vectors
+    assert [document.id for document in found] == [document.id for document in documents]
+    assert all(document.embedding is None for document in documents)
+    assert embedder.run([]) == {"documents": []}
+
+
+def test_meta_fields_come_first(mini: INSTRUCTOR) -> None:
+    embedder = InstructorDocumentEmbedder(
+        "instructor-mini",
+        instruction=DOCUMENT,
+        progress_bar=False,
+        meta_fields_to_embed=["title", "year", "missing", "none"],
+        embedding_separator=" | ",
+    )
+    documents = [Document(content="text", meta={"title": "Title", "year": 1999, "none": None}), Document(content=None)]
+    found = [document.embedding for document in embedder.run(documents)["documents"]]
+    assert found == mini.encode([(DOCUMENT, "Title | 1999 | text"), (DOCUMENT, "")]).tolist()
+
+
+def test_both_share_one_model() -> None:
+    text, document = InstructorTextEmbedder("instructor-mini"), InstructorDocumentEmbedder("instructor-mini")
+    text.warm_up()
+    document.warm_up()
+    assert text._model is document._model
+
+
+def test_wrong_input_names_the_other_component() -> None:
+    with pytest.raises(TypeError, match="found list; for a list of Documents use InstructorDocumentEmbedder"):
+        InstructorTextEmbedder("instructor-mini").run([Document(content="a")])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="for a string use InstructorTextEmbedder"):
+        InstructorDocumentEmbedder("instructor-mini").run("a text")  # type: ignore[arg-type]
+
+
+def test_a_pipeline_through_yaml(document_vectors: Vectors) -> None:
+    """Every parameter set; written, read and run: the same document is found."""
+    store = InMemoryDocumentStore(embedding_similarity_function="cosine")
+    documents = [Document(content=text, embedding=v) for text, v in zip(TEXTS, document_vectors, strict=True)]
+    pipeline = Pipeline()
+    embedder = InstructorTextEmbedder(
+        "instructor-mini",
+        device=ComponentDevice.from_str("cpu"),
+        token=Secret.from_env_var("ANOTHER_TOKEN", strict=False),
+        instruction=QUERY,
+        batch_size=8,
+        progress_bar=False,
+        normalize_embeddings=True,
+        variant="int8",
+    )
+    pipeline.add_component("embedder", embedder)
+    pipeline.add_component("retriever", InMemoryEmbeddingRetriever(store, top_k=1))
+    pipeline.connect("embedder.embedding", "retriever.query_embedding")
+
+    restored = Pipeline.loads(pipeline.dumps(), allowed_modules=[MODULE])
+    components: dict[str, Any] = {name: restored.get_component(name) for name in ("embedder", "retriever")}
+    assert components["embedder"].to_dict() == embedder.to_dict()
+    components["retriever"].document_store.write_documents(documents)
+    found = restored.run({"embedder": {"text": QUESTIONS[2]}})
+    assert found["retriever"]["documents"][0].content == TEXTS[2]
+
+
+def test_a_document_embedder_through_its_dict() -> None:
+    embedder = InstructorDocumentEmbedder(
+        "instructor-mini", token=None, meta_fields_to_embed=["title"], embedding_separator=" - "
+    )
+    assert InstructorDocumentEmbedder.from_dict(embedder.to_dict()).to_dict() == embedder.to_dict()
+
+
+def test_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [line[31:].partition(":")[0] for line in output_of("haystack", capsys).splitlines()]
+    assert found == ["Central bank", "Hippopotamus", "Plants"]
