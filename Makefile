@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: demo test check lint format quality mini clean
+.PHONY: demo test check lint format quality bench figures mini clean
 
 test: $(VENV)/installed  ## the tests; those that need ../shared or a GPU skip visibly without it
 	$(BIN)/python -m pytest
@@ -25,6 +25,18 @@ demo: $(VENV)/installed  ## export a small checkpoint and use it
 quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the README's tables
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --variants fp32,int8,int4 --overwrite
 	$(BIN)/python benchmarks/quality.py demo-bundle --checkpoint checkpoints/instructor-mini --readme README.md
+
+# What `make bench` compares: `make bench BUNDLE=b CHECKPOINT=c OPTIONS='--slice-rows 20 --rounds 3'`.
+BUNDLE ?= demo-bundle
+CHECKPOINT ?= checkpoints/instructor-mini
+OPTIONS ?=
+
+bench: $(VENV)/installed  ## against every rival, in environments it makes (about 5 GB); goes on where it was stopped
+	test -d $(BUNDLE) || $(BIN)/instructor-onnx export $(CHECKPOINT) $(BUNDLE)
+	$(BIN)/python benchmarks/compare.py $(BUNDLE) --checkpoint $(CHECKPOINT) $(OPTIONS)
+
+figures: $(VENV)/installed  ## our own speed, figure by figure (pytest-benchmark)
+	$(BIN)/python -m pytest benchmarks/figures.py -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds
 
 mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoint or the exporter has changed
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini runtime/instructor_onnx/instructor-mini \

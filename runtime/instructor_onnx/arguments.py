@@ -108,6 +108,17 @@ examples:
   instructor-onnx info my-bundle --json
 """
 
+BENCH = """\
+Times `INSTRUCTOR.encode`, from texts to vectors, on the CPU: a single query by length, calls of several rows, mixed
+lengths by token budget and by threads; each variant in a process of its own, with its memory. Then says what limits
+it here, and which settings were the fastest. Takes about a minute a variant; other work on the machine shows.
+
+examples:
+  instructor-onnx bench my-bundle
+  instructor-onnx bench my-bundle --variants int8 --threads 4 --json figures.json
+  instructor-onnx bench instructor-mini --seconds 0.2                a quick look
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; the result's `command` is the one chosen."""
@@ -124,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
     _add_check(_command(commands, "check", "is a bundle whole, does it run, is it right", CHECK))
     _add_info(_command(commands, "info", "what a bundle holds, and what this machine runs it on", INFO))
     _add_serve(_command(commands, "serve", "answer requests over HTTP", SERVE))
+    _add_bench(_command(commands, "bench", "how fast is a bundle here, and with which settings", BENCH))
     return overview
 
 
@@ -275,6 +287,21 @@ def _add_info(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="everything as one JSON object")
 
 
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle's folder, or instructor-mini")
+    command.add_argument("--variants", type=_names, metavar="LIST", help="with commas between (default: all for CPUs)")
+    command.add_argument("--threads", type=_positive, metavar="N", help="most CPU threads (default: all it may use)")
+    command.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="of each measurement, about 20 a variant (default: 2)",
+    )
+    command.add_argument("--json", type=Path, metavar="PATH", help="write every figure there, too")
+    command.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
 def _add_min_cosine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--min-cosine",
@@ -310,6 +337,16 @@ def _port(value: str) -> int:
     if not value.isascii() or not value.isdigit() or int(value) > 65535:
         raise argparse.ArgumentTypeError(f"found {value!r}, expected a port from 0 (any free one) to 65535")
     return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 3600:
+        raise argparse.ArgumentTypeError(f"found {value!r}, expected seconds, more than 0 and at most 3600")
+    return number
 
 
 def _cosine(value: str) -> float:

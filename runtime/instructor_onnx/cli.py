@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import arguments, gpu, stream
+from instructor_onnx import arguments, bench, bench_report, gpu, stream
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, Verification, check_hashes
 from instructor_onnx.model import INSTRUCTOR, embedded
 from instructor_onnx.records import Columns, input_format_of
@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = arguments.parser().parse_args(argv)
-    command = {"export": _export, "encode": _encode, "check": _check, "info": _info, "serve": _serve}[args.command]
+    command = {"export": _export, "encode": _encode, "check": _check, "info": _info, "serve": _serve, "bench": _bench}[
+        args.command
+    ]
     handler = _Warnings()
     package = logging.getLogger("instructor_onnx")
     package.addHandler(handler)
@@ -201,6 +203,23 @@ def _serve(args: argparse.Namespace) -> None:
         return model
 
     server.serve(load, options)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    folder = embedded(args.bundle) or args.bundle
+    manifest = Manifest.read(folder)
+    for_cpu = [name for name, variant in manifest.variants.items() if "cpu" in variant.devices]
+    if args.json is not None and not args.json.parent.is_dir():
+        raise ValueError(f"--json {args.json}: there is no folder {args.json.parent}.")
+    if not (variants := list(args.variants or for_cpu)):
+        raise BundleError(f"{folder}: has no variant for CPUs (it has {', '.join(manifest.variants)}). Export one.")
+    report = bench.bench(
+        folder, variants=variants, num_threads=args.threads, seconds=args.seconds, show_progress=not args.quiet
+    )
+    _say(f"{args.bundle}: {_model_line(manifest)}\n\n{bench_report.tables(report)}")
+    if args.json is not None:
+        figures = dataclasses.asdict(report)
+        args.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _job(args: argparse.Namespace) -> stream.Job:

@@ -1,0 +1,215 @@
+#!/usr/bin/env python
+"""How fast is it, against its rivals? The same weights and texts, in one run, alternating, each in its own process.
+
+    python benchmarks/compare.py BUNDLE --checkpoint CHECKPOINT          # goes on where it was stopped
+    python benchmarks/compare.py BUNDLE --checkpoint CHECKPOINT --rivals torch,instructor-onnx --mixed-slices 2
+    python benchmarks/compare.py benchmarks/results/bench-*.json --readme README.md     # only the tables
+
+BUNDLE needs its fp32 variant: some rivals run its graph. Needs the extra `dev`; the environments of rivals that cannot
+live in this one are made under .cache on the first run (about 5 GB). Run it on a machine with nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from comparison import measure, report
+from comparison.plot import plot
+from comparison.processes import RivalFailed
+from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
+from comparison.summary import summarize
+from comparison.work import MIXED_ROWS, all_work, write_work
+from evaluation import results
+from evaluation.report import rewrite_block
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+from instructor_onnx.session import available_cpus
+from instructor_onnx.tokens import Tokenizer
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "benchmarks" / "results"
+CACHE = PROJECT / ".cache" / "compare"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        finished = all(name.endswith(".json") for name in options.subjects)
+        if finished:
+            paths = [Path(name) for name in options.subjects]
+        elif (written := compare(options)) is None:
+            return 0
+        else:
+            paths = [written]
+        found = [read(path) for path in paths]
+        text = report.tables(found)
+        sys.stdout.write(text + "\n")
+        for path, content in zip(paths, found, strict=True):
+            if not any(rival.get("work") for rival in content["rivals"].values()):
+                raise ValueError(f"{path}: nothing was timed, there is nothing to show.")
+            plot(content, path.with_suffix(".png"))
+        if options.readme:
+            pictures = [_picture(path, content, options.readme) for path, content in zip(paths, found, strict=True)]
+            rewrite_block(options.readme, "\n\n".join([text, *pictures]), "bench")
+    except (OSError, ValueError, ImportError, RuntimeError, BundleError, RivalFailed) as error:
+        sys.stderr.write(f"compare.py: error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("compare.py: stopped. The same command goes on from here.\n")
+        return 130
+    return 0
+
+
+def compare(options: argparse.Namespace) -> Path | None:
+    """Measure what is not measured yet, and write the results file; None where it was only prepared."""
+    if len(options.subjects) != 1 or options.checkpoint is None:
+        raise ValueError("expected one BUNDLE and --checkpoint, the folder it was exported from.")
+    bundle, checkpoint = Path(options.subjects[0]).resolve(), options.checkpoint.resolve()
+    manifest = Manifest.read(bundle)
+    if "fp32" not in manifest.variants:
+        raise ValueError(f"{bundle}: has no fp32 variant, which some rivals need. Export again with it.")
+    threads = options.threads or available_cpus()
+    variants = [name for name, variant in manifest.variants.items() if "cpu" in variant.devices]
+    rivals = _chosen([*ours(variants, engines()), *RIVALS], options.rivals)
+    model = manifest.model
+    tokenizer = Tokenizer.load(
+        bundle / manifest.tokenizer.path, vocab_size=model.vocab_size, eos_token_id=model.eos_token_id
+    )
+    work = all_work(tokenizer, slice_rows=options.slice_rows)
+    subject: dict[str, Any] = {
+        "model": options.name or model.name,
+        "files": {file.path: file.sha256 for file in manifest.files()},
+        "threads": threads,
+        "mixed_rows": MIXED_ROWS,
+        "slice_rows": options.slice_rows,
+        "tokens": {item.name: item.tokens for item in work if item.kind != "mixed"},
+        "machine": results.machine(),
+    }
+    cache = options.cache / f"{subject['model']}-{_digest(subject)}"
+    if options.restart:
+        (cache / "journal.jsonl").unlink(missing_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_work(work, cache / "work.json")
+    plan = measure.Plan(
+        rounds=options.rounds,
+        cold_rounds=options.cold_rounds,
+        mixed_slices=options.mixed_slices,
+        time_budget=options.time_budget,
+        tune=options.batching_of is None,
+        batching=_batching(options.batching_of) if options.batching_of else {},
+    )
+    run = measure.Run(
+        journal=measure.Journal.open(cache / "journal.jsonl"),
+        work=work,
+        work_file=cache / "work.json",
+        job=Job(
+            bundle,
+            checkpoint,
+            options.cache / f"converted-{_digest(subject['files'])}",
+            option="",
+            engine="",
+            threads=threads,
+        ),
+        envs=options.envs,
+        plan=plan,
+    )
+    if options.prepare_only:
+        measure.prepared(run, rivals)
+        return None
+    measure.measure(run, rivals)
+    content = summarize(run.journal, rivals, subject | {"plan": asdict(plan)})
+    out: Path = options.out or RESULTS / results.file_name(subject["model"], "bench")
+    results.write(out, content)
+    return out
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A results file.
+
+    Raises:
+        ValueError: not one of ours.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not {"date", "subject", "rivals"} <= set(found):
+        raise ValueError(f"{path}: not a results file of this program.")
+    return found
+
+
+def engines() -> list[str]:
+    """What can run a bundle here, where there is a choice."""
+    if "engine" not in inspect.signature(INSTRUCTOR).parameters:
+        return []
+    return ["onnxruntime", *(["native"] if importlib.util.find_spec("instructor_onnx_kernels") else [])]
+
+
+def _chosen(rivals: list[Rival], wanted: list[str] | None) -> list[Rival]:
+    """Those whose name has one of the words in it; torch fp32 is always among them, and first."""
+    chosen = [rival for rival in rivals if not wanted or any(word in rival.name for word in wanted)]
+    reference = next(rival for rival in rivals if rival.name == TORCH_FP32)
+    return [reference, *(rival for rival in chosen if rival is not reference)]
+
+
+def _batching(path: Path) -> dict[str, int]:
+    """Each rival's batching in a results file."""
+    settings = {name: rival.get("settings", {}) for name, rival in read(path)["rivals"].items()}
+    found = {name: chosen.get("token_budget", chosen.get("batch_size")) for name, chosen in settings.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _digest(content: Any) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _picture(path: Path, content: dict[str, Any], readme: Path) -> str:
+    link = Path(os.path.relpath(path.with_suffix(".png"), readme.parent)).as_posix()
+    return f"![{content['subject']['model']}: latency and throughput against rivals]({link})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "subjects", nargs="+", metavar="BUNDLE|RESULTS.json", help="a bundle to measure, or results to show again"
+    )
+    parser.add_argument("--checkpoint", type=Path, help="the folder the bundle was exported from")
+    parser.add_argument("--name", help="the model's name in the results (default: the bundle's)")
+    parser.add_argument("--rivals", type=_names, metavar="WORDS", help="only those with one of these in their names")
+    parser.add_argument("--threads", type=int, help="of every rival; default: what the machine allows")
+    parser.add_argument("--rounds", type=int, default=5, help="of every query and shape (default: 5)")
+    parser.add_argument("--cold-rounds", type=int, default=3, help="new processes of each rival (default: 3)")
+    parser.add_argument(
+        "--slice-rows", type=int, default=200, choices=(20, 40, 50, 100, 200), help="texts of a slice (default: 200)"
+    )
+    parser.add_argument(
+        "--mixed-slices", type=int, default=10, help="slices of the mixed set that are timed (default: 10)"
+    )
+    parser.add_argument(
+        "--time-budget", type=float, default=1800, help="seconds after which no slice is begun (default: 1800)"
+    )
+    parser.add_argument(
+        "--batching-of", type=Path, metavar="RESULTS.json", help="batch as there, instead of trying each rival's sizes"
+    )
+    parser.add_argument("--prepare-only", action="store_true", help="make environments, convert weights, and stop")
+    parser.add_argument("--restart", action="store_true", help="measure everything again")
+    parser.add_argument("--envs", type=Path, default=CACHE / "envs", help="the rivals' environments")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="journal and converted weights; may be deleted")
+    parser.add_argument("--out", type=Path, help="results file; default: benchmarks/results/bench-<model>.json")
+    parser.add_argument("--readme", type=Path, help="a file whose block <!-- bench:begin --> … is rewritten")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The comparison, whole: rivals in processes of their own, checked, timed, resumed, shown; one that cannot load."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import compare
+import pytest
+from comparison import processes, report, work, worker
+from comparison.measure import Journal
+from comparison.processes import Process, RivalFailed
+from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
+from instructor_onnx import Manifest
+from instructor_onnx.tokens import Tokenizer
+
+BROKEN = Rival("broken rival", "no_such_adapter", "", MAIN, ())
+QUANTIZED = "onnxruntime quantize_dynamic int8, our graph"
+
+
+@pytest.fixture(scope="module")
+def compared(
+    bundle: Path, base_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str], Path]:
+    """A finished run: its results file, its arguments, its cache."""
+    folder = tmp_path_factory.mktemp("compared")
+    out = folder / "results" / "bench-x.json"
+    arguments = [str(bundle), "--checkpoint", str(base_checkpoint), "--threads", "1", "--rounds", "1"]
+    arguments += ["--cold-rounds", "1", "--mixed-slices", "1", "--slice-rows", "20", "--out", str(out)]
+    arguments += ["--cache", str(folder / "cache"), "--rivals", "instructor-onnx,quantize_dynamic int8,broken"]
+    with pytest.MonkeyPatch.context() as patch:
+        chosen = [rival for rival in RIVALS if rival.name in (TORCH_FP32, QUANTIZED)]
+        patch.setattr(compare, "RIVALS", [*chosen, BROKEN])
+        assert compare.main(arguments) == 0
+    return out, arguments, folder / "cache"
+
+
+def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> None:
+    found = json.loads(compared[0].read_text())
+    rivals = found["rivals"]
+    names = [*(f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")), QUANTIZED]
+    assert list(rivals) == [TORCH_FP32, *names, BROKEN.name]
+    assert "no_such_adapter" in rivals[BROKEN.name]["failed"]
+    works = {"query 16", "query 32", "query 64", "(8, 64)", "(32, 128)", "(4, 512)", "mixed"}
+    for name in (TORCH_FP32, *names):
+        rival = rivals[name]
+        assert set(rival["work"]) == works
+        least = {"int8": 0.99, "int4": 0.9}  # random weights have none of a trained model's outliers
+        assert rival["cosine"]["min"] > next((bound for kind, bound in least.items() if kind in name), 0.999999)
+        assert rival["bytes"]["files"] > 0
+        assert rival["bytes"]["installed"] > 1e6
+        assert 0 < rival["memory"]["at_rest"] <= rival["memory"]["peak"]
+        assert rival["cold_start"]["median"] > 0
+        for item in rival["work"].values():
+            assert 0 < item["seconds"]["p10"] <= item["seconds"]["median"] <= item["seconds"]["p90"]
+            assert item["times_torch_fp32"] > 0
+    assert all(item["times_torch_fp32"] == 1 for item in rivals[TORCH_FP32]["work"].values())
+    assert rivals[TORCH_FP32]["settings"]["token_budget"] in (512, 1024, 4096)
+    assert found["subject"]["tokens"]["(32, 128)"] == 4096
+
+
+def test_a_second_run_measures_nothing_again(
+    compared: tuple[Path, list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, arguments, cache = compared
+    (path,) = cache.glob("*/journal.jsonl")
+    before = [entry for entry in Journal.open(path).entries if entry["kind"] == "time"]
+    with path.open("a") as journal:
+        journal.write('{"kind": "time", "rival": "torch')  # as a kill leaves it
+    monkeypatch.setattr(compare, "RIVALS", [rival for rival in RIVALS if rival.name == TORCH_FP32])
+    assert compare.main([*arguments[:-1], "instructor-onnx int8", "--out", str(tmp_path / "again.json")]) == 0
+    assert [entry for entry in Journal.open(path).entries if entry["kind"] == "time"] == before
+
+
+def test_the_tables_go_into_a_readme(compared: tuple[Path, list[str], Path], tmp_path: Path) -> None:
+    out = tmp_path / "bench-x.json"
+    found = json.loads(compared[0].read_text())
+    found["rivals"][QUANTIZED]["cosine"]["min"] = 0.5
+    out.write_text(json.dumps(found))
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nThe rest.\n")
+    assert compare.main([str(out), "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert "\nold\n" not in text
+    assert text.endswith("The rest.\n")
+    assert "| **instructor-onnx int8** |" in text
+    assert "**wrong: " in text
+    assert f"- {BROKEN.name}: " in text
+    assert "](bench-x.png)" in text
+    assert (tmp_path / "bench-x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "quality.json"
+    path.write_text("{}")
+    assert compare.main([str(path)]) == 1
+    assert "not a results file of this program" in capsys.readouterr().err
+
+
+def test_a_bundle_needs_its_checkpoint_and_fp32(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([str(bundle)]) == 1
+    assert "--checkpoint" in capsys.readouterr().err
+    embedded = Path(compare.__file__).parents[1] / "runtime" / "instructor_onnx" / "instructor-mini"
+    assert compare.main([str(embedded), "--checkpoint", str(bundle)]) == 1
+    assert "no fp32 variant" in capsys.readouterr().err
+
+
+def test_the_work_has_exact_lengths_and_like_slices(bundle: Path) -> None:
+    model = Manifest.read(bundle).model
+    tokenizer = Tokenizer.load(bundle / "tokenizer.json", vocab_size=model.vocab_size, eos_token_id=model.eos_token_id)
+    items = work.all_work(tokenizer, slice_rows=200)
+    slices = [item for item in items if item.kind == "mixed"]
+    assert len(slices) == 10
+    assert sum(len(item.rows) for item in slices) == work.MIXED_ROWS
+    tokens = [item.tokens for item in slices]
+    assert max(tokens) - min(tokens) < 0.05 * max(tokens)
+    lengths = work.mixed_lengths()
+    assert lengths.min() == 8
+    assert lengths.max() == 512
+    assert 57 <= sorted(lengths)[len(lengths) // 2] <= 63
+
+
+def test_a_process_that_dies_says_why(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
+    (rival,) = ours(["int8"], [])
+    job = Job(bundle, base_checkpoint, tmp_path, rival.option, rival.engine, threads=1)
+    empty = tmp_path / "work.json"
+    empty.write_text("{}")  # lacks the work that a cold start ends with
+    process = Process(rival, job, Path(sys.executable), empty)
+    with pytest.raises(RivalFailed, match="query 16"):
+        process.wait()
+    process.close()
+    assert process._process.poll() is not None
+
+
+def test_the_installed_size_counts_what_is_required() -> None:
+    found = worker.closure(["instructor-onnx"])
+    assert {"instructor-onnx", "numpy", "tokenizers"} <= set(found)
+    assert "torch" not in found  # an extra's
+    assert worker.installed(["tokenizers"]) > 1e6
+
+
+def test_the_environment_of_a_rival_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    monkeypatch.setenv("PYTHONHOME", "elsewhere")
+    environment: dict[str, Any] = dict(processes._environment(2))
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert "PYTHONHOME" not in environment
+
+
+def test_tables_need_nothing_but_results() -> None:
+    assert report.tables([]) == report.TIMED
