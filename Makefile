@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.inc kernels/*/*.py)
 
 .PHONY: demo test check lint format quality bench figures mini clean
 
@@ -45,7 +46,9 @@ mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoin
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check ./kernels \
+		|| echo "No native kernels (they need a C++17 compiler): int8 runs on onnxruntime, their tests are skipped." >&2
 	touch $@

@@ -263,6 +263,11 @@ def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model = command.add_argument_group("model")
     model.add_argument("--variant", metavar="NAME", help="fp32, int8, ... (default: the most exact that runs well)")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where it works, else cpu)")
+    model.add_argument(
+        "--engine",
+        choices=["native", "onnxruntime"],
+        help="what computes (default: native for int8 on the CPU where instructor-onnx-kernels is installed)",
+    )
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all this process may use)")
     model.add_argument(
         "--max-seq-length",

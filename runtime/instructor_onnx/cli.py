@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import arguments, bench, bench_report, gpu, stream
+from instructor_onnx import arguments, bench, bench_report, gpu, native, stream
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, Verification, check_hashes
 from instructor_onnx.model import INSTRUCTOR, embedded
 from instructor_onnx.records import Columns, input_format_of
@@ -97,7 +97,12 @@ def _encode(args: argparse.Namespace) -> None:
     job = _job(args)
     total = stream.prepare(job)
     model = INSTRUCTOR(
-        args.bundle, variant=args.variant, device=args.device, num_threads=args.threads, **_hub_options(args)
+        args.bundle,
+        variant=args.variant,
+        device=args.device,
+        engine=args.engine,
+        num_threads=args.threads,
+        **_hub_options(args),
     )
     if args.max_seq_length is not None:
         model.max_seq_length = args.max_seq_length
@@ -128,7 +133,7 @@ def _check(args: argparse.Namespace) -> None:
         vector = model.encode("instructor-onnx check")
         if vector.shape != (manifest.model.embedding_dim,) or not np.isfinite(vector).all():
             raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")
-        _say(f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text{verified}")
+        _say(f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text ({model.engine_name}){verified}")
     if args.against is not None:
         import instructor_onnx_export
 
@@ -161,6 +166,7 @@ def _info(args: argparse.Namespace) -> None:
         f"made by     {manifest.exporter}\n"
         f"machine     onnxruntime {machine['onnxruntime'] or '- (not installed)'}, "
         f"{', '.join(machine['providers']) or 'no providers'}, {machine['threads']} threads\n"
+        f"            native kernels: {machine['native'] or 'not installed'} (int8 on the CPU)\n"
     )
     for name, variant in manifest.variants.items():
         _say(f"{name}: {variant.weight_type} weights for {', '.join(variant.devices)}, opset {variant.opset}")
@@ -258,13 +264,22 @@ def _resume_hint(args: argparse.Namespace) -> str:
 
 
 def _machine() -> dict[str, Any]:
-    """What a model would run on here."""
+    """What a model would run on here; `native` is the instruction set of the native kernels."""
     try:
         onnxruntime = import_onnxruntime()
+        version, providers = onnxruntime.__version__, onnxruntime.get_available_providers()
     except ImportError:
-        return {"onnxruntime": None, "providers": [], "threads": available_cpus()}
-    providers = onnxruntime.get_available_providers()
-    return {"onnxruntime": onnxruntime.__version__, "providers": providers, "threads": available_cpus()}
+        version, providers = None, []
+    return {"onnxruntime": version, "providers": providers, "native": _native(), "threads": available_cpus()}
+
+
+def _native() -> str | None:
+    try:
+        return native.instruction_set()
+    except ImportError:
+        return None
+    except RuntimeError as error:
+        return str(error)
 
 
 def _model_line(manifest: Manifest) -> str:

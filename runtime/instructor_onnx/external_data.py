@@ -45,7 +45,9 @@ def check_external_data(path: Path, allowed: set[str]) -> None:
 
 def _external_values(data: memoryview, message: str) -> Iterator[memoryview]:
     """Every value of every external_data entry at or below `message`; also of one that a later one replaces."""
-    for number, content in _fields(data):
+    for number, content in fields(data):
+        if isinstance(content, int):
+            continue
         if message == "entry":
             if number == _VALUE:
                 yield content
@@ -53,20 +55,25 @@ def _external_values(data: memoryview, message: str) -> Iterator[memoryview]:
             yield from _external_values(content, _MESSAGES[message][number])
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a protobuf message; numbers are skipped."""
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The whole numbers and length-delimited fields of a protobuf message, by field number.
+
+    Raises:
+        ValueError, IndexError: not a protobuf message.
+    """
     place = 0
     while place < len(data):
-        tag, place = _varint(data, place)
+        tag, place = varint(data, place)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == 0:
-            _, place = _varint(data, place)
+            whole, place = varint(data, place)
+            yield number, whole
         elif wire_type == 1:
             place += 8
         elif wire_type == 5:
             place += 4
         elif wire_type == 2:
-            length, place = _varint(data, place)
+            length, place = varint(data, place)
             if place + length > len(data):
                 raise ValueError("truncated")
             yield number, data[place : place + length]
@@ -75,7 +82,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ValueError("groups are not used by ONNX")
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
+def varint(data: memoryview, place: int) -> tuple[int, int]:
     """A base-128 number at `place`, and the place after it."""
     value = shift = 0
     while True:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from instructor_onnx import hub
+from instructor_onnx import hub, native
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
 from instructor_onnx.cuda import CudaSession
@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 # one of them goes before fp32 only if it was verified on a GPU.
 PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
 # Padded tokens of one run. On a CPU the activations of about 1,024 tokens still fit the L2 cache; a GPU wants enough
-# work to fill it.
-TOKEN_BUDGET = {"cpu": 1024, "cuda": 16384}
+# work to fill it; the native engine pads nothing and cuts its own units, so it gets all the rows of a batch.
+TOKEN_BUDGET = {"cpu": 1024, "cuda": 16384, "native": 16384}
+ENGINES = ("native", "onnxruntime")
 # Bundles that ride in this package, by the name they are loaded with.
 EMBEDDED = {"instructor-mini": Path(__file__).with_name("instructor-mini")}
 ROWS_NAMED = 5  # rows that a warning names before it only counts
@@ -49,6 +50,8 @@ class INSTRUCTOR:
             "instructor-mini", a very small model that comes with this package.
         variant: "fp32", "int8", ... as the bundle has them; None: the most exact one that the device runs well.
         device: "cpu", "cuda" or "cuda:N"; None: CUDA where onnxruntime has it and there is a GPU, else the CPU.
+        engine: "native" (int8 on CPUs, needs instructor-onnx-kernels) or "onnxruntime"; None: native for an int8
+            variant on the CPU where it is installed and its self-check passed on this machine, else onnxruntime.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the device's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
@@ -56,8 +59,9 @@ class INSTRUCTOR:
     Raises:
         FileNotFoundError: no such folder and no such id.
         BundleError: the bundle cannot be used; names the file and the fix.
-        ValueError: no such variant or device.
-        RuntimeError: CUDA was asked for and cannot be had.
+        ValueError: no such variant, device or engine, or an engine that does not run that variant there.
+        RuntimeError: CUDA was asked for and cannot be had, or no instruction set passed the native self-check.
+        ImportError: the engine is not installed; names the line that installs it.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class INSTRUCTOR:
         *,
         variant: str | None = None,
         device: str | None = None,
+        engine: str | None = None,
         num_threads: int | None = None,
         token_budget: int | None = None,
         revision: str | None = None,
@@ -76,10 +81,12 @@ class INSTRUCTOR:
         for name, value in (("num_threads", num_threads), ("token_budget", token_budget)):
             if value is not None:
                 _check_positive(name, value)
+        if engine not in (*ENGINES, None):
+            raise ValueError(f"engine: found {engine!r}, expected one of {', '.join(map(repr, ENGINES))} or None.")
         options = hub.HubOptions(revision, token, cache_folder, local_files_only)
-        folder = _bundle_folder(model_name_or_path, variant, device, options)
+        folder = _bundle_folder(model_name_or_path, variant, device, engine, options)
         manifest = Manifest.read(folder)
-        self.variant, chosen = _choose(manifest, variant, device, folder)
+        self.variant, chosen = _choose(manifest, variant, device, folder, engine)
         check_sizes(folder, manifest.files(self.variant))
         self.manifest = manifest
         self.folder = folder
@@ -98,22 +105,27 @@ class INSTRUCTOR:
                 self.variant,
                 folder,
             )
-        engine = CudaSession if chosen.kind == "cuda" else Session
-        self._engine: Engine = engine.open(files[0], chosen, num_threads)
-        self._token_budget = token_budget or TOKEN_BUDGET[chosen.kind]
+        self._engine = _open(manifest, self.variant, files[0], chosen, engine, num_threads)
+        self._token_budget = token_budget or TOKEN_BUDGET.get(self._engine.name, TOKEN_BUDGET[chosen.kind])
         self._max_seq_length = manifest.model.max_seq_length
 
     def __repr__(self) -> str:
         return (
             f"INSTRUCTOR({self.manifest.model.name!r}, variant={self.variant!r}, device={self.device!r}, "
             f"embedding_dim={self.get_sentence_embedding_dimension()}, max_seq_length={self.max_seq_length}, "
-            f"num_threads={self._engine.num_threads})"
+            f"engine={self.engine_name!r}, num_threads={self._engine.num_threads})"
         )
 
     @property
     def device(self) -> str:
         """Where it runs: "cpu" or "cuda:N"."""
         return str(self._engine.device)
+
+    @property
+    def engine_name(self) -> str:
+        """What computes: "onnxruntime", or "native" with its instruction set, as in "native avx2"."""
+        engine = self._engine
+        return f"{engine.name} {engine.isa}" if isinstance(engine, native.NativeSession) else engine.name
 
     @property
     def max_seq_length(self) -> int:
@@ -313,7 +325,11 @@ def embedded(name_or_path: str | os.PathLike[str]) -> Path | None:
 
 
 def _bundle_folder(
-    name_or_path: str | os.PathLike[str], variant: str | None, device: str | None, options: hub.HubOptions
+    name_or_path: str | os.PathLike[str],
+    variant: str | None,
+    device: str | None,
+    engine: str | None,
+    options: hub.HubOptions,
 ) -> Path:
     """The local folder of the bundle; of a hub id, only the manifest and the one variant are downloaded."""
     folder = embedded(name_or_path) or hub.local_folder(name_or_path)
@@ -323,18 +339,32 @@ def _bundle_folder(
     # config.json is no part of a bundle, but lets the error about a checkpoint say that it is one
     folder = hub.download(repo_id, [MANIFEST, TOKENIZER, "config.json"], options)
     manifest = Manifest.read(folder)
-    chosen, _ = _choose(manifest, variant, device, folder)
+    chosen, _ = _choose(manifest, variant, device, folder, engine)
     return hub.download(repo_id, [MANIFEST, *(file.path for file in manifest.files(chosen))], options)
 
 
-def _choose(manifest: Manifest, variant: str | None, device: str | None, folder: Path) -> tuple[str, Device]:
+def _choose(
+    manifest: Manifest, variant: str | None, device: str | None, folder: Path, engine: str | None = None
+) -> tuple[str, Device]:
     """The variant and the device to run it on; where neither was named, the best pair there is."""
     if variant is not None and variant not in manifest.variants:
         raise ValueError(
             f"variant={variant!r}: {folder} has {', '.join(manifest.variants)}. "
             f"Export again with `--variants {variant}`, or name one of these."
         )
-    first = choose_device(device)
+    if engine == "native":
+        fitting = [name for name, v in manifest.variants.items() if v.weight_type == native.WEIGHT_TYPE]
+        if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
+            raise ValueError(
+                f"engine='native' runs int8 variants on the CPU; asked for were variant={variant!r} and "
+                f"device={device!r}, and {folder} has {', '.join(manifest.variants)}."
+            )
+        return variant or fitting[0], Device("cpu")
+    wanted = manifest.variants if variant is None else {variant: manifest.variants[variant]}
+    if device is None and not any("cuda" in v.devices for v in wanted.values()):
+        first = Device("cpu")  # without asking onnxruntime, which is slow to import
+    else:
+        first = choose_device(device)
     if variant is not None:
         devices = manifest.variants[variant].devices
         fits = device is not None or first.kind in devices
@@ -349,6 +379,22 @@ def _choose(manifest: Manifest, variant: str | None, device: str | None, folder:
         f"{folder / MANIFEST}: has no variant that runs well on {first} (it has {', '.join(manifest.variants)}). "
         "Name one with variant=..., or export again."
     )
+
+
+def _open(
+    manifest: Manifest, variant: str, path: Path, device: Device, engine: str | None, num_threads: int | None
+) -> Engine:
+    """The engine that was asked for; else native where it fits and is verified, else onnxruntime."""
+    fits = manifest.variants[variant].weight_type == native.WEIGHT_TYPE and device.kind == "cpu"
+    if engine == "native" or (engine is None and fits and native.is_verified()):
+        try:
+            return native.NativeSession.open(path, manifest.model, num_threads)
+        except BundleError as error:  # a graph of another exporter, say
+            if engine is not None:
+                raise
+            logger.info("onnxruntime runs it: %s", error)
+    session = CudaSession if device.kind == "cuda" else Session
+    return session.open(path, device, num_threads)
 
 
 def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:

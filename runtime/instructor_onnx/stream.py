@@ -89,6 +89,7 @@ def model_identity(model: INSTRUCTOR) -> dict[str, Any]:
         "variant": model.variant,
         "max_seq_length": model.max_seq_length,
         "device": model.device.partition(":")[0],
+        "engine": model.engine_name.partition(" ")[0],  # native kernels give the same bits on every instruction set
     }
 
 

@@ -1,0 +1,102 @@
+/* The INSTRUCTOR encoder on CPUs: T5 encoder, masked mean, Dense and Normalize over packed tokens, in int8.
+ *
+ * Every function that can fail returns IK_OK or an error code, and writes a sentence into `message` (of
+ * `message_size` bytes, both may be 0). Nothing here prints, exits, or reads a file or the environment.
+ */
+#ifndef INSTRUCTOR_KERNELS_H
+#define INSTRUCTOR_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define IK_API __declspec(dllexport)
+#else
+#define IK_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define IK_ABI 1 /* changes with every change of a struct or of the order of tensors */
+
+enum { IK_OK = 0, IK_INVALID = 1, IK_UNSUPPORTED = 2, IK_OUT_OF_MEMORY = 3, IK_INTERNAL = 4 };
+
+/* What the model computes; the names are those of T5's config.json. */
+typedef struct {
+    int32_t d_model;
+    int32_t d_ff;
+    int32_t d_kv;
+    int32_t num_heads;
+    int32_t num_layers;
+    int32_t vocab_size;
+    int32_t embedding_dim;
+    int32_t max_distance; /* of the position bias, which has 2 * max_distance + 1 columns */
+    int32_t gated;        /* 1: gelu_new(x W_0) * (x W_1); 0: relu(x W_i) */
+    int32_t dense;        /* 1: a Dense layer maps d_model to embedding_dim */
+    int32_t normalize;    /* 1: unit length at the end */
+    float layer_norm_epsilon;
+} ik_config;
+
+typedef struct {
+    const void* data; /* aligned to its own element */
+    int64_t bytes;
+} ik_tensor;
+
+/* Tokenised texts, packed: text i is ids[offsets[i]] ... ids[offsets[i + 1] - 1]. */
+typedef struct {
+    const int32_t* ids;
+    int64_t ids_count;
+    const int64_t* offsets; /* [texts + 1] */
+    const int64_t* starts;  /* [texts], the first pooled position of each */
+    int64_t texts;
+} ik_tokens;
+
+typedef struct ik_model ik_model;
+
+IK_API int ik_abi(void);
+
+/* Instruction sets of this build, best first; the last one, "scalar", runs everywhere. */
+IK_API int ik_isa_count(void);
+IK_API const char* ik_isa_name(int isa); /* NULL past the end */
+IK_API int ik_isa_supported(int isa);    /* 1: this processor and system have it */
+
+/* Run a small fixed model through `isa` and through scalar: IK_OK where every bit of both results is the same. */
+IK_API int ik_self_check(int isa, char* message, size_t message_size);
+
+/* Copy and rearrange the weights for `isa`.
+ *
+ * tensors, row-major, in this order (int8 matrices [in, out] with a float scale for each column):
+ *   embedding int8 [vocab_size, d_model], its scale float [vocab_size];
+ *   position bias float [num_heads, 2 * max_distance + 1]; final norm float [d_model];
+ *   with dense: float [d_model, embedding_dim];
+ *   for each layer: norm float [d_model]; qkv int8 [d_model, 3 * num_heads * d_kv], scale;
+ *     o int8 [num_heads * d_kv, d_model], scale; norm float [d_model];
+ *     wi (gated: wi_0, scale, wi_1) int8 [d_model, d_ff], scale; wo int8 [d_ff, d_model], scale.
+ * The embedding (and it alone) is not copied: its two tensors must outlive the model.
+ */
+IK_API int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t tensor_count, int isa,
+                           int threads, ik_model** model, char* message, size_t message_size);
+IK_API void ik_model_free(ik_model* model);
+
+/* Embed texts rows[0] ... rows[row_count - 1] of `tokens`. Thread-safe; at most `threads` threads, which end with
+ * the call. A text's numbers do not depend on the other texts, their order or the threads.
+ *
+ * sentence_embeddings: float [row_count, embedding_dim], sentence_count numbers in all.
+ * token_embeddings: NULL, or float [tokens of all rows, d_model], packed in the order of rows.
+ */
+IK_API int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64_t* rows, int64_t row_count,
+                     int threads, float* sentence_embeddings, int64_t sentence_count, float* token_embeddings,
+                     int64_t token_count, char* message, size_t message_size);
+
+/* Integer operations a second (a multiplication and an addition are two) of the innermost loop of `isa`, on random
+ * data in the first-level cache: what a benchmark calls the machine's peak. */
+IK_API int ik_measure_peak(int isa, int threads, double seconds, double* operations_per_second, char* message,
+                           size_t message_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

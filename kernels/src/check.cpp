@@ -1,0 +1,114 @@
+// Before an instruction set is trusted on a machine: two small models of fixed random weights, one with ReLU and one
+// gated, run through it and through scalar code. Widths are no multiples of anything, lengths cross every tile.
+#include "check.h"
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "dispatch.h"
+#include "owned_model.h"
+#include "run.h"
+
+namespace instructor {
+
+namespace {
+
+const int64_t LENGTHS[] = {1, 37, 16, 0, 5};
+
+class Numbers {  // a linear congruential generator (Knuth's MMIX)
+public:
+    float real(float size) { return size * (static_cast<float>(next() & 0xFFFFFF) / 0x800000 - 1.0f); }
+    int8_t weight() { return static_cast<int8_t>(static_cast<int>(next() % 255) - 127); }
+    int32_t below(int32_t end) { return static_cast<int32_t>(next() % static_cast<uint32_t>(end)); }
+
+private:
+    uint32_t next() {
+        state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<uint32_t>(state_ >> 33);
+    }
+    uint64_t state_ = 2026;
+};
+
+struct Example {
+    ik_config config;
+    std::vector<std::vector<int8_t>> weights;
+    std::vector<std::vector<float>> floats;
+    std::vector<ik_tensor> tensors;
+
+    explicit Example(bool gated) : config{72, 200, 24, 3, 2, 50, 40, 20, gated, 1, 1, 1e-6f} {
+        Numbers numbers;
+        const int32_t d = config.d_model, inner = config.num_heads * config.d_kv;
+        weight(numbers, config.vocab_size * d);
+        reals(numbers, config.vocab_size, 0.02f);
+        reals(numbers, config.num_heads * (2 * config.max_distance + 1), 2.0f);
+        reals(numbers, d, 1.0f);
+        reals(numbers, d * config.embedding_dim, 0.1f);
+        for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+            reals(numbers, d, 1.0f);
+            product(numbers, d, 3 * inner);
+            product(numbers, inner, d);
+            reals(numbers, d, 1.0f);
+            for (int i = 0; i < 1 + gated; ++i) product(numbers, d, config.d_ff);
+            product(numbers, config.d_ff, d);
+        }
+    }
+
+private:
+    void product(Numbers& numbers, int32_t k, int32_t n) {
+        weight(numbers, k * n);
+        reals(numbers, n, 0.002f);
+    }
+    void weight(Numbers& numbers, int32_t count) {
+        weights.emplace_back(count);
+        for (int8_t& value : weights.back()) value = numbers.weight();
+        tensors.push_back({weights.back().data(), count});
+    }
+    void reals(Numbers& numbers, int32_t count, float size) {
+        floats.emplace_back(count);
+        for (float& value : floats.back()) value = numbers.real(size);
+        tensors.push_back({floats.back().data(), count * static_cast<int64_t>(sizeof(float))});
+    }
+};
+
+std::vector<float> outputs(const Example& example, const Isa& isa) {
+    const ik_config& c = example.config;
+    const auto model = make_model(c, example.tensors.data(), static_cast<int64_t>(example.tensors.size()), isa, 1);
+    int64_t tokens = 0;
+    for (int64_t length : LENGTHS) tokens += length;
+    const int64_t sentences = sizeof LENGTHS / sizeof *LENGTHS;
+    std::vector<float> found(static_cast<size_t>(sentences * c.embedding_dim + tokens * c.d_model));
+    std::vector<int32_t> ids(static_cast<size_t>(tokens));
+    Numbers numbers;
+    for (int32_t& id : ids) id = numbers.below(c.vocab_size);
+    std::vector<Text> texts;
+    int64_t first = 0;
+    for (int64_t length : LENGTHS) {
+        float* sentence = found.data() + static_cast<int64_t>(texts.size()) * c.embedding_dim;
+        float* rows = found.data() + sentences * c.embedding_dim + first * c.d_model;
+        texts.push_back({ids.data() + first, length, length / 3, sentence, rows});
+        first += length;
+    }
+    run(model->model, std::move(texts), 1);
+    return found;
+}
+
+}  // namespace
+
+bool self_check(const Isa& isa, std::string& message) {
+    for (bool gated : {false, true}) {
+        const Example example(gated);
+        const std::vector<float> expected = outputs(example, *scalar()), found = outputs(example, isa);
+        for (size_t i = 0; i < expected.size(); ++i) {
+            if (std::memcmp(&expected[i], &found[i], sizeof(float)) != 0) {
+                message = std::string(isa.name) + ": number " + std::to_string(i) + " of the self-check's " +
+                          (gated ? "gated" : "ReLU") + " model is " + std::to_string(found[i]) + ", scalar code has " +
+                          std::to_string(expected[i]) + ".";
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+}  // namespace instructor

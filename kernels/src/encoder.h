@@ -1,0 +1,241 @@
+// The whole model over one unit of texts, stage by stage; between stages the team waits for each other.
+// Needs F, Activation and Tiles (product.h). Every number of a row is computed by one thread in one order.
+#pragma once
+
+#include "attention.h"
+#include "product.h"
+#include "rows.h"
+
+namespace {
+
+using namespace instructor;
+
+// Hands out aligned pieces of one allocation; from a null base it only counts them.
+class Carver {
+public:
+    explicit Carver(char* base) : base_(base) {}
+    template <class T>
+    T* take(int64_t count) {
+        T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+        used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
+        return piece;
+    }
+    int64_t used() const { return used_; }
+
+private:
+    char* base_;
+    int64_t used_ = 0;
+};
+
+struct Workspace {
+    int64_t x_stride, qkv_stride, inner_stride;
+    float* x;            // [rows, x_stride], the residual stream
+    float* qkv;          // [rows, qkv_stride]
+    Activation* a;       // [rows, k padded], the input of qkv, o and wi in turn
+    float* a_scale;      // [rows]
+    float* inner;        // [FEED_FORWARD_ROWS, inner_stride]
+    Activation* f;       // [FEED_FORWARD_ROWS, d_ff padded], the input of wo
+    float* f_scale;      // [FEED_FORWARD_ROWS]
+    HeadScratch head;    // this member's
+    float* row;          // this member's: one normed row
+    float* vector;       // this member's: one sentence embedding
+};
+
+inline Workspace lay_out(const Model& model, int64_t rows, int64_t longest, int members, int member, Carver& carver) {
+    const Layer& layer = model.layers[0];
+    const int64_t widest = layer.qkv.k_padded > layer.o.k_padded ? layer.qkv.k_padded : layer.o.k_padded;
+    const int64_t some = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
+    const int64_t length = round_up(longest, LANES);
+    Workspace w{};
+    w.x_stride = layer.wo.n_padded;
+    w.qkv_stride = layer.qkv.n_padded;
+    w.inner_stride = layer.wi.n_padded;
+    w.x = carver.take<float>(rows * w.x_stride);
+    w.qkv = carver.take<float>(rows * w.qkv_stride);
+    w.a = carver.take<Activation>((rows + TILE_ROWS) * widest);
+    w.a_scale = carver.take<float>(rows);
+    w.inner = carver.take<float>(some * w.inner_stride);
+    w.f = carver.take<Activation>((some + TILE_ROWS) * layer.wo.k_padded);
+    w.f_scale = carver.take<float>(some);
+    for (int m = 0; m < members; ++m) {
+        const HeadScratch head{carver.take<float>(length * model.config.d_kv),
+                               carver.take<float>(length * round_up(model.config.d_kv, LANES)),
+                               carver.take<float>(QUERIES * length), carver.take<float>(2 * length + LANES)};
+        float* row = carver.take<float>(w.x_stride);
+        float* vector = carver.take<float>(model.embedding_padded);
+        if (m == member) w.head = head, w.row = row, w.vector = vector;
+    }
+    return w;
+}
+
+inline int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest, int members) {
+    Carver carver(nullptr);
+    lay_out(model, rows, longest, members, 0, carver);
+    return carver.used();
+}
+
+inline Range panels(const Product& w, Team& team, int member) { return team.share(w.n_padded / Tiles::COLUMNS, member); }
+
+inline void embed(const Model& model, const Unit& unit, Workspace& w, Range mine) {
+    const int64_t d = model.config.d_model;
+    int64_t row = 0;
+    for (int64_t t = 0; t < unit.count; ++t) {
+        for (int64_t i = 0; i < unit.texts[t].length; ++i, ++row) {
+            if (row < mine.first || row >= mine.last) continue;
+            const int64_t id = unit.texts[t].ids[i];
+            const int8_t* from = model.embedding + id * d;
+            const float scale = model.embedding_scale[id];
+            float* x = w.x + row * w.x_stride;
+            for (int64_t j = 0; j < d; ++j) x[j] = static_cast<float>(from[j]) * scale;
+            for (int64_t j = d; j < w.x_stride; ++j) x[j] = 0.0f;
+        }
+    }
+}
+
+inline void normed_rows(const Model& model, const float* gain, Workspace& w, Range mine) {
+    const int64_t d = model.config.d_model, padded = model.layers[0].qkv.k_padded;
+    for (int64_t row = mine.first; row < mine.last; ++row) {
+        rms_norm(w.x + row * w.x_stride, gain, d, model.config.layer_norm_epsilon, w.row);
+        w.a_scale[row] = quantize_row(w.row, d, padded, false, w.a + row * padded);
+    }
+}
+
+inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Team& team, int me) {
+    const Range mine = team.share(unit.rows, me);
+    normed_rows(model, layer.attention_norm, w, mine);
+    team.sync();
+    multiply(w.a, unit.rows, layer.qkv, panels(layer.qkv, team, me), [&](int64_t row, int64_t column, F value) {
+        store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
+    });
+    team.sync();
+    const int64_t heads = model.config.num_heads;
+    const Range tasks = team.share(unit.count * heads, me);
+    int64_t row = 0;
+    for (int64_t t = 0; t < unit.count; ++t) {
+        const int64_t length = unit.texts[t].length;
+        for (int64_t head = 0; head < heads; ++head) {
+            const int64_t task = t * heads + head;
+            if (task < tasks.first || task >= tasks.last || length == 0) continue;
+            attention(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
+        }
+        row += length;
+    }
+    team.sync();
+    for (int64_t r = mine.first; r < mine.last; ++r) {
+        w.a_scale[r] = quantize_row(w.qkv + r * w.qkv_stride, layer.o.k, layer.o.k_padded, false, w.a + r * layer.o.k_padded);
+    }
+    team.sync();
+    multiply(w.a, unit.rows, layer.o, panels(layer.o, team, me), [&](int64_t r, int64_t column, F value) {
+        float* x = w.x + r * w.x_stride + column;
+        store(x, add(load(x), mul(value, set(w.a_scale[r]))));
+    });
+    team.sync();
+}
+
+inline void feed_forward(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Team& team, int me) {
+    normed_rows(model, layer.feed_forward_norm, w, team.share(unit.rows, me));
+    team.sync();
+    const bool gated = model.config.gated;
+    for (int64_t first = 0; first < unit.rows; first += FEED_FORWARD_ROWS) {
+        const int64_t count = unit.rows - first < FEED_FORWARD_ROWS ? unit.rows - first : FEED_FORWARD_ROWS;
+        const Activation* a = w.a + first * layer.wi.k_padded;
+        const float* a_scale = w.a_scale + first;
+        const Range columns = panels(layer.wi, team, me);
+        if (gated) {
+            multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
+                store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
+            });
+            multiply(a, count, layer.wi_1, columns, [&](int64_t row, int64_t column, F value) {
+                float* inner = w.inner + row * w.inner_stride + column;
+                store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
+            });
+        } else {  // ReLU commutes with a positive scale, so the row scale waits for the second product
+            multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
+                store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
+            });
+        }
+        team.sync();
+        const Range mine = team.share(count, me);
+        for (int64_t row = mine.first; row < mine.last; ++row) {
+            const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
+                                             w.f + row * layer.wo.k_padded);
+            w.f_scale[row] = gated ? scale : scale * a_scale[row];
+        }
+        team.sync();
+        multiply(w.f, count, layer.wo, panels(layer.wo, team, me), [&](int64_t row, int64_t column, F value) {
+            float* x = w.x + (first + row) * w.x_stride + column;
+            store(x, add(load(x), mul(value, set(w.f_scale[row]))));
+        });
+        team.sync();
+    }
+}
+
+// Masked mean, Dense, Normalize of one text; `rows` are its normed tokens. A mean over nothing is 0.
+inline void pool(const Model& model, const float* rows, int64_t stride, const Text& text, float* mean, float* vector) {
+    const int64_t d = model.config.d_model, dim = model.config.embedding_dim;
+    const float count = text.start < text.length ? static_cast<float>(text.length - text.start) : 1e-9f;
+    for (int64_t j = 0; j < stride; j += LANES) {
+        F total = set(0.0f);
+        for (int64_t i = text.start; i < text.length; ++i) total = add(total, load(rows + i * stride + j));
+        store(mean + j, div(total, set(count)));
+    }
+    if (model.config.dense) {
+        for (int64_t j = 0; j < model.embedding_padded; j += LANES) {
+            F total = set(0.0f);
+            for (int64_t i = 0; i < d; ++i) total = fma(set(mean[i]), load(model.dense + i * model.embedding_padded + j), total);
+            store(vector + j, total);
+        }
+        mean = vector;
+    }
+    F divisor = set(1.0f);
+    if (model.config.normalize) {
+        F squares = set(0.0f);
+        for (int64_t j = 0; j < dim; j += LANES) squares = fma(load(mean + j), load(mean + j), squares);
+        const float norm = root(sum(squares));
+        divisor = set(norm > 1e-12f ? norm : 1e-12f);
+    }
+    for (int64_t j = 0; j < dim; j += LANES) {
+        store_part(text.sentence + j, div(load(mean + j), divisor), dim - j < LANES ? dim - j : LANES);
+    }
+}
+
+inline void results(const Model& model, const Unit& unit, Workspace& w, Team& team, int me) {
+    const int64_t d = model.config.d_model;
+    const Range mine = team.share(unit.rows, me);
+    for (int64_t row = mine.first; row < mine.last; ++row) {
+        float* x = w.x + row * w.x_stride;
+        rms_norm(x, model.final_norm, d, model.config.layer_norm_epsilon, x);
+    }
+    team.sync();
+    const Range texts = team.share(unit.count, me);
+    const float* rows = w.x;
+    for (int64_t t = 0; t < unit.count; ++t) {
+        const Text& text = unit.texts[t];
+        if (t >= texts.first && t < texts.last) {
+            pool(model, rows, w.x_stride, text, w.row, w.vector);
+            for (int64_t i = 0; text.tokens && i < text.length; ++i) {
+                memcpy(text.tokens + i * d, rows + i * w.x_stride, static_cast<size_t>(d) * sizeof(float));
+            }
+        }
+        rows += text.length * w.x_stride;
+    }
+}
+
+inline void encode(const Model& model, const Unit& unit, char* workspace, Team& team, int member) {
+    Carver carver(workspace);
+    Workspace w = lay_out(model, unit.rows, unit.longest, team.size(), member, carver);
+    embed(model, unit, w, team.share(unit.rows, member));
+    // no wait: a member norms the rows that it has looked up
+    for (int64_t i = 0; i < model.config.num_layers; ++i) {
+        self_attention(model, model.layers[i], unit, w, team, member);
+        feed_forward(model, model.layers[i], unit, w, team, member);
+    }
+    results(model, unit, w, team, member);
+}
+
+inline Isa make_isa(const char* name, bool (*supported)(), int64_t unit_rows) {
+    return Isa{name,     supported,          Tiles::COLUMNS,       Tiles::DEPTH, unit_rows, Tiles::ZERO_SIGNED,
+               Tiles::ZERO_POSITIVE, pack, workspace_bytes, encode,    peak};
+}
+
+}  // namespace

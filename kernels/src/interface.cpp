@@ -1,0 +1,171 @@
+// The C interface: every argument checked, every exception turned into a code and a sentence.
+#include "instructor_kernels.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "dispatch.h"
+#include "owned_model.h"
+#include "run.h"
+#include "threads.h"
+
+using namespace instructor;
+
+struct ik_model {
+    std::unique_ptr<OwnedModel> owned;
+};
+
+namespace {
+
+constexpr int MOST_THREADS = 1024;
+
+template <class Work>
+int guarded(char* message, size_t size, Work work) {
+    std::string said;
+    int code = IK_OK;
+    try {
+        code = work(said);
+    } catch (const Invalid& error) {
+        code = IK_INVALID, said = error.what();
+    } catch (const std::bad_alloc&) {
+        code = IK_OUT_OF_MEMORY, said = "out of memory.";
+    } catch (const std::exception& error) {
+        code = IK_INTERNAL, said = error.what();
+    }
+    if (message && size) {
+        const size_t length = std::min(said.size(), size - 1);
+        std::memcpy(message, said.data(), length);
+        message[length] = '\0';
+    }
+    return code;
+}
+
+void expect(bool holds, const char* otherwise) {
+    if (!holds) throw Invalid(otherwise);
+}
+
+const Isa& usable(int index) {
+    const Isa* isa = isa_at(index);
+    expect(isa, "no such instruction set.");
+    return *isa;
+}
+
+int unsupported(const Isa& isa, std::string& said) {
+    said = std::string("this machine has no ") + isa.name + ".";
+    return IK_UNSUPPORTED;
+}
+
+// The chosen texts, with every offset and id checked. `tokens_wanted`: numbers per token for token_embeddings.
+std::vector<Text> chosen_texts(const Model& model, const ik_tokens& t, const int64_t* rows, int64_t row_count,
+                               float* sentences, float* tokens, int64_t token_count) {
+    const ik_config& c = model.config;
+    std::vector<Text> texts;
+    texts.reserve(static_cast<size_t>(row_count));
+    int64_t total = 0;
+    for (int64_t i = 0; i < row_count; ++i) {
+        const int64_t row = rows[i];
+        if (row < 0 || row >= t.texts) {
+            throw Invalid("row " + std::to_string(row) + ": there are " + std::to_string(t.texts) + " texts.");
+        }
+        const int64_t first = t.offsets[row], last = t.offsets[row + 1];
+        if (first < 0 || last < first || last > t.ids_count) {
+            throw Invalid("text " + std::to_string(row) + " is from " + std::to_string(first) + " to " +
+                          std::to_string(last) + " of " + std::to_string(t.ids_count) + " ids.");
+        }
+        if (t.starts[row] < 0) throw Invalid("text " + std::to_string(row) + " starts below 0.");
+        for (int64_t id = first; id < last; ++id) {
+            if (t.ids[id] < 0 || t.ids[id] >= c.vocab_size) {
+                throw Invalid("token id " + std::to_string(t.ids[id]) + " of text " + std::to_string(row) +
+                              ": the model has " + std::to_string(c.vocab_size) + ".");
+            }
+        }
+        const int64_t length = last - first;
+        if (length > INT32_MAX) throw Invalid("text " + std::to_string(row) + " is too long.");
+        total += length;  // at most row_count * INT32_MAX, and row_count is bounded below 2^31
+        if (tokens) expect(total <= token_count / c.d_model, "token_embeddings is too small.");
+        float* own = tokens ? tokens + (total - length) * c.d_model : nullptr;
+        texts.push_back({t.ids + first, length, t.starts[row], sentences + i * c.embedding_dim, own});
+    }
+    if (tokens) expect(total * c.d_model == token_count, "token_embeddings is too large.");
+    return texts;
+}
+
+}  // namespace
+
+int ik_abi(void) { return IK_ABI; }
+
+int ik_isa_count(void) { return isa_count(); }
+
+const char* ik_isa_name(int isa) { return isa_at(isa) ? isa_at(isa)->name : nullptr; }
+
+int ik_isa_supported(int isa) { return isa_at(isa) && isa_at(isa)->supported(); }
+
+int ik_self_check(int isa, char* message, size_t message_size) {
+    return guarded(message, message_size, [&](std::string& said) -> int {
+        const Isa& chosen = usable(isa);
+        if (!chosen.supported()) return unsupported(chosen, said);
+        return self_check(chosen, said) ? IK_OK : IK_INTERNAL;
+    });
+}
+
+int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t tensor_count, int isa, int threads,
+                    ik_model** model, char* message, size_t message_size) {
+    return guarded(message, message_size, [&](std::string& said) -> int {
+        expect(model, "model is null.");
+        *model = nullptr;
+        expect(config && tensors && tensor_count >= 0, "config or tensors is null.");
+        expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
+        const Isa& chosen = usable(isa);
+        if (!chosen.supported()) return unsupported(chosen, said);
+        auto made = std::make_unique<ik_model>();
+        made->owned = make_model(*config, tensors, tensor_count, chosen, threads);
+        *model = made.release();
+        return IK_OK;
+    });
+}
+
+void ik_model_free(ik_model* model) { delete model; }
+
+int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64_t* rows, int64_t row_count, int threads,
+              float* sentence_embeddings, int64_t sentence_count, float* token_embeddings, int64_t token_count,
+              char* message, size_t message_size) {
+    return guarded(message, message_size, [&](std::string&) -> int {
+        expect(model && tokens, "model or tokens is null.");
+        expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
+        expect(row_count >= 0 && row_count <= INT32_MAX, "row_count must be from 0 to 2^31 - 1.");
+        expect(tokens->texts >= 0 && tokens->ids_count >= 0, "a count is negative.");
+        const Model& m = model->owned->model;
+        expect(sentence_count == row_count * m.config.embedding_dim,
+               "sentence_count must be row_count * embedding_dim.");
+        if (row_count == 0) return IK_OK;
+        expect(rows && sentence_embeddings && tokens->offsets && tokens->starts, "an array is null.");
+        expect(tokens->ids || tokens->ids_count == 0, "ids is null.");
+        run(m, chosen_texts(m, *tokens, rows, row_count, sentence_embeddings, token_embeddings, token_count), threads);
+        return IK_OK;
+    });
+}
+
+int ik_measure_peak(int isa, int threads, double seconds, double* operations_per_second, char* message,
+                    size_t message_size) {
+    return guarded(message, message_size, [&](std::string& said) -> int {
+        expect(operations_per_second && threads >= 1 && threads <= MOST_THREADS, "a bad argument.");
+        expect(seconds > 0 && seconds <= 60, "seconds must be from 0 to 60.");
+        const Isa& chosen = usable(isa);
+        if (!chosen.supported()) return unsupported(chosen, said);
+        std::atomic<int64_t> multiplications{0};
+        using Clock = std::chrono::steady_clock;
+        const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(
+                                                           std::chrono::duration<double>(seconds));
+        in_parallel(threads, [&](int, int) {
+            while (Clock::now() < end) multiplications += chosen.peak(1000);
+        });
+        const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
+        *operations_per_second = 2.0 * static_cast<double>(multiplications) / spent;
+        return IK_OK;
+    });
+}

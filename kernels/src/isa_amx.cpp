@@ -1,0 +1,87 @@
+// AMX int8 (Sapphire Rapids and later): 16 x 64 bytes of activations by 64 x 16 weights in one instruction. Two tiles
+// of rows by two of columns: each loaded tile is used twice.
+#include "simd_avx512.h"
+
+#include <string.h>
+
+#include "cpu.h"
+
+namespace {
+
+using Activation = uint8_t;
+
+// Tile registers: 0 to 3 hold sums (rows x columns: 0 1 / 2 3), 4 and 5 activations, 6 and 7 weights.
+struct alignas(64) TileConfig {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// GCC's intrinsics do not say that they read or write memory.
+inline void fence() { asm volatile("" ::: "memory"); }
+
+struct Tiles {
+    static constexpr int64_t ROWS = 32, COLUMNS = 32, DEPTH = 64;
+    static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
+    static constexpr int64_t BYTES = 16 * 64;  // of a tile
+    // blocks of 64 k: two tiles of 16 columns, each [16 groups of four k][16 columns][4]
+    static constexpr int64_t place(int64_t k, int64_t column) {
+        return k / 64 * (2 * BYTES) + column / 16 * BYTES + k % 64 / 4 * 64 + column % 16 * 4 + k % 4;
+    }
+
+    // Tile registers are ours while one of these lives; released, a thread switch does not have to save them.
+    struct Session {
+        Session() {
+            const TileConfig config;
+            fence();
+            _tile_loadconfig(&config);
+        }
+        ~Session() { _tile_release(); }
+    };
+
+    // Always reads and writes whole tiles: rows past the last are buffer to spare, and their sums are ignored.
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        constexpr int64_t SUM_STRIDE = COLUMNS * sizeof(int32_t);
+        fence();
+        _tile_zero(0);
+        _tile_zero(1);
+        if (rows > 16) {
+            _tile_zero(2);
+            _tile_zero(3);
+            for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
+                _tile_loadd(6, panel, 64);
+                _tile_stream_loadd(4, a + i, stride);
+                _tile_dpbusd(0, 4, 6);
+                _tile_loadd(7, panel + BYTES, 64);
+                _tile_dpbusd(1, 4, 7);
+                _tile_stream_loadd(5, a + 16 * stride + i, stride);
+                _tile_dpbusd(2, 5, 6);
+                _tile_dpbusd(3, 5, 7);
+            }
+            _tile_stored(2, sums + 16 * COLUMNS, SUM_STRIDE);
+            _tile_stored(3, sums + 16 * COLUMNS + 16, SUM_STRIDE);
+        } else {
+            for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
+                _tile_loadd(6, panel, 64);
+                _tile_stream_loadd(4, a + i, stride);
+                _tile_dpbusd(0, 4, 6);
+                _tile_loadd(7, panel + BYTES, 64);
+                _tile_dpbusd(1, 4, 7);
+            }
+        }
+        _tile_stored(0, sums, SUM_STRIDE);
+        _tile_stored(1, sums + 16, SUM_STRIDE);
+        fence();
+    }
+};
+
+}  // namespace
+
+#include "encoder.h"
+
+namespace instructor {
+
+extern const Isa isa_amx;
+const Isa isa_amx = make_isa("amx", has_amx, 384);
+
+}  // namespace instructor

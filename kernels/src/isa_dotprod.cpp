@@ -1,0 +1,62 @@
+// ARMv8.2 with dot products (Neoverse N1, Apple M1, Cortex-A76 and later): signed bytes, four products at once.
+#include "simd_neon.h"
+
+#include "cpu.h"
+
+namespace {
+
+using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
+
+struct Tiles {
+    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
+    static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
+    struct Session {};
+    static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
+
+    template <int R, int GROUP>
+    static void step(const int8x16_t* x, const int8_t* panel, int32x4_t (*dot)[4]) {
+        for (int c = 0; c < 4; ++c) {
+            const int8x16_t w = vld1q_s8(panel + GROUP * 4 * COLUMNS + 16 * c);
+            for (int r = 0; r < R; ++r) dot[r][c] = vdotq_laneq_s32(dot[r][c], w, x[r], GROUP);
+        }
+    }
+
+    template <int R>
+    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        int32x4_t dot[R][4];
+        for (int r = 0; r < R; ++r) {
+            for (int c = 0; c < 4; ++c) dot[r][c] = vdupq_n_s32(0);
+        }
+        for (int64_t i = 0; i < k; i += 16, panel += 16 * COLUMNS) {
+            int8x16_t x[R];
+            for (int r = 0; r < R; ++r) x[r] = vld1q_s8(a + r * stride + i);
+            step<R, 0>(x, panel, dot);
+            step<R, 1>(x, panel, dot);
+            step<R, 2>(x, panel, dot);
+            step<R, 3>(x, panel, dot);
+        }
+        for (int r = 0; r < R; ++r) {
+            for (int c = 0; c < 4; ++c) vst1q_s32(sums + r * COLUMNS + 4 * c, dot[r][c]);
+        }
+    }
+
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        switch (rows) {
+            case 1: return tile<1>(a, stride, panel, k, sums);
+            case 2: return tile<2>(a, stride, panel, k, sums);
+            case 3: return tile<3>(a, stride, panel, k, sums);
+            default: return tile<4>(a, stride, panel, k, sums);
+        }
+    }
+};
+
+}  // namespace
+
+#include "encoder.h"
+
+namespace instructor {
+
+extern const Isa isa_dotprod;
+const Isa isa_dotprod = make_isa("dotprod", has_dotprod, 192);
+
+}  // namespace instructor

@@ -1,0 +1,34 @@
+// Every machine: plain C++, the reference that the other instruction sets must equal bit for bit.
+#include "simd_scalar.h"
+
+namespace {
+
+using Activation = int16_t;
+
+struct Tiles {
+    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 1;
+    static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
+    struct Session {};
+    static constexpr int64_t place(int64_t k, int64_t column) { return k * COLUMNS + column; }
+
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        for (int64_t i = 0; i < rows * COLUMNS; ++i) sums[i] = 0;
+        for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t i = 0; i < k; ++i) {
+                const int32_t x = a[r * stride + i];
+                for (int64_t c = 0; c < COLUMNS; ++c) sums[r * COLUMNS + c] += x * panel[i * COLUMNS + c];
+            }
+        }
+    }
+};
+
+}  // namespace
+
+#include "encoder.h"
+
+namespace instructor {
+
+extern const Isa isa_scalar;
+const Isa isa_scalar = make_isa("scalar", [] { return true; }, 128);
+
+}  // namespace instructor

@@ -1,0 +1,35 @@
+// A model and the memory behind it: made from checked tensors, shared by every call.
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "model.h"
+
+namespace instructor {
+
+// An argument that cannot be used; the sentence is for the caller.
+struct Invalid : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Free {
+    void operator()(void* memory) const;
+};
+using Memory = std::unique_ptr<char, Free>;
+
+// Uninitialised bytes, aligned to a cache line. Throws std::bad_alloc.
+Memory allocate(int64_t bytes);
+
+struct OwnedModel {
+    Model model;
+    std::vector<Layer> layers;
+    std::vector<Memory> memory;
+};
+
+// Throws Invalid where a number of the configuration or the size of a tensor is wrong.
+std::unique_ptr<OwnedModel> make_model(const ik_config& config, const ik_tensor* tensors, int64_t count, const Isa& isa,
+                                       int threads);
+
+}  // namespace instructor

@@ -1,0 +1,88 @@
+// Activations times a weight matrix: the loops around an instruction set's tile. Needs F, Activation and Tiles:
+//   Tiles::ROWS, COLUMNS, DEPTH      the tile, and what k is padded to
+//   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
+//   Tiles::Session                  lives around calls of run
+//   Tiles::place(k, column)          where a weight lies in its panel
+//   Tiles::run(rows, a, stride, panel, k, sums)  int32 [rows, COLUMNS], rows <= ROWS
+#pragma once
+
+#include "model.h"
+
+namespace {
+
+using namespace instructor;
+
+static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::ROWS <= TILE_ROWS, "buffers are made for these");
+
+// Bytes of activations that a pass over all panels goes back to: a part of the second-level cache.
+constexpr int64_t ACTIVATION_BYTES = 192 * 1024;
+
+inline void pack(const int8_t* weight, Product& product, int64_t first_panel, int64_t last_panel) {
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+        int8_t* out = product.panels + panel * Tiles::COLUMNS * product.k_padded;
+        const int64_t first = panel * Tiles::COLUMNS;
+        const int64_t count = product.n - first < Tiles::COLUMNS ? product.n - first : Tiles::COLUMNS;
+        int32_t sums[Tiles::COLUMNS] = {};
+        memset(out, 0, static_cast<size_t>(Tiles::COLUMNS * product.k_padded));
+        for (int64_t k = 0; k < product.k; ++k) {
+            const int8_t* row = weight + k * product.n + first;
+            for (int64_t column = 0; column < count; ++column) {
+                out[Tiles::place(k, column)] = row[column];
+                sums[column] += row[column];
+            }
+        }
+        // correction holds the zero point of the activations this product will meet
+        for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
+    }
+}
+
+// finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
+template <class Finish>
+inline void multiply(const Activation* a, int64_t rows, const Product& w, Range panels, Finish finish) {
+    [[maybe_unused]] const Tiles::Session session;
+    alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
+    const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
+    int64_t block = ACTIVATION_BYTES / row_bytes / Tiles::ROWS * Tiles::ROWS;
+    if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
+    const int64_t blocks = (rows + block - 1) / block;
+    for (int64_t b = 0; b < blocks; ++b) {
+        const int64_t first = rows * b / blocks, count = rows * (b + 1) / blocks - first;
+        const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
+        for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+            const int8_t* weights = w.panels + panel * Tiles::COLUMNS * w.k_padded;
+            for (int64_t t = 0; t < tiles; ++t) {  // tiles of nearly equal height
+                const int64_t row = first + count * t / tiles;
+                const int64_t height = first + count * (t + 1) / tiles - row;
+                Tiles::run(static_cast<int>(height), a + row * w.k_padded, w.k_padded, weights, w.k_padded, sums);
+                for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
+                    const int64_t column = panel * Tiles::COLUMNS + c;
+                    const F scale = load(w.scales + column);
+                    for (int64_t r = 0; r < height; ++r) {
+                        const F whole = difference(sums + r * Tiles::COLUMNS + c, w.correction + column);
+                        finish(row + r, column, mul(whole, scale));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Multiplications of the tile alone, on data that stays in the first-level cache.
+inline int64_t peak(int64_t repeats) {
+    constexpr int64_t K = 512;
+    alignas(64) int8_t weights[K * Tiles::COLUMNS];
+    alignas(64) Activation activations[TILE_ROWS * K];
+    alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
+    uint32_t seed = 1;
+    for (int8_t& weight : weights) weight = static_cast<int8_t>((seed = seed * 1664525u + 1013904223u) >> 24);
+    for (Activation& value : activations) value = static_cast<Activation>((seed = seed * 1664525u + 1013904223u) >> 25);
+    [[maybe_unused]] const Tiles::Session session;
+    volatile int32_t sink = 0;
+    for (int64_t i = 0; i < repeats; ++i) {
+        Tiles::run(Tiles::ROWS, activations, K, weights, K, sums);
+        sink = sink + sums[i % (Tiles::ROWS * Tiles::COLUMNS)];
+    }
+    return repeats * K * Tiles::COLUMNS * Tiles::ROWS;
+}
+
+}  // namespace

@@ -1,0 +1,81 @@
+// What happens to one row (token): RMS norm, quantisation, activation functions. Needs a vector type F.
+// Sums are grouped by lanes of 16 and in one order, so that every instruction set gives the same bits.
+#pragma once
+
+#include <string.h>
+
+#include "model.h"
+
+namespace {
+
+using namespace instructor;
+
+constexpr float TINY = 1e-30f;  // as the exporter's: a row of zeros is quantised to zeros
+
+inline float root(float x) { return __builtin_sqrtf(x); }
+
+// e^x by Cephes' expf: a polynomial on |x| <= ln(2) / 2 and a power of two. x is clamped to where that is normal.
+inline F exponential(F x) {
+    x = max(min(x, set(88.0f)), set(-87.33f));
+    const F n = nearest(mul(x, set(1.44269504088896341f)));
+    F r = fma(n, set(-0.693359375f), x);
+    r = fma(n, set(2.12194440e-4f), r);
+    F p = set(1.9875691500e-4f);
+    p = fma(p, r, set(1.3981999507e-3f));
+    p = fma(p, r, set(8.3334519073e-3f));
+    p = fma(p, r, set(4.1665795894e-2f));
+    p = fma(p, r, set(1.6666665459e-1f));
+    p = fma(p, r, set(5.0000001201e-1f));
+    return mul(add(fma(p, mul(r, r), r), set(1.0f)), power_of_two(n));
+}
+
+// T5 v1.1's gelu_new, 0.5 x (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), as x / (1 + e^-2u).
+inline F gelu(F x) {
+    const F u = mul(fma(mul(mul(x, x), x), set(0.044715f), x), set(0.7978845608028654f));
+    return div(x, add(set(1.0f), exponential(mul(u, set(-2.0f)))));
+}
+
+// A vector of which only the first `count` numbers are the row's; the rest is 0.
+inline F load_part(const float* p, int64_t count) {
+    float whole[LANES] = {};
+    memcpy(whole, p, static_cast<size_t>(count) * sizeof(float));
+    return load(whole);
+}
+
+inline void store_part(float* p, F x, int64_t count) {
+    float whole[LANES];
+    store(whole, x);
+    memcpy(p, whole, static_cast<size_t>(count) * sizeof(float));
+}
+
+// out = x / sqrt(mean(x^2) + epsilon) * gain; rows of n numbers, zeros up to whole vectors.
+inline void rms_norm(const float* x, const float* gain, int64_t n, float epsilon, float* out) {
+    F squares = set(0.0f);
+    for (int64_t i = 0; i < n; i += LANES) {
+        const F v = load(x + i);
+        squares = fma(v, v, squares);
+    }
+    const F divisor = set(root(sum(squares) / static_cast<float>(n) + epsilon));
+    for (int64_t i = 0; i < n; i += LANES) store(out + i, mul(div(load(x + i), divisor), load(gain + i)));
+}
+
+// round(x * levels / max|x|) + zero, and the scale that turns it back; zeros up to `padded`.
+inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positive, Activation* out) {
+    const int64_t whole = n / LANES * LANES;
+    const F rest = load_part(x + whole, n - whole);
+    F highest = abs(rest);
+    for (int64_t i = 0; i < whole; i += LANES) highest = max(highest, abs(load(x + i)));
+    const float measured = largest(highest);
+    const float reach = measured > TINY ? measured : TINY;
+    const float levels = positive ? 255.0f : 127.0f;
+    const F steps = set(levels / reach), high = set(levels), low = set(positive ? 0.0f : -127.0f);
+    const F zero = set(static_cast<float>(positive ? Tiles::ZERO_POSITIVE : Tiles::ZERO_SIGNED));
+    for (int64_t i = 0; i < whole; i += LANES) {
+        store_whole(out + i, add(max(min(nearest(mul(load(x + i), steps)), high), low), zero));
+    }
+    memset(out + whole, 0, static_cast<size_t>(padded - whole) * sizeof(Activation));
+    if (n > whole) store_whole(out + whole, add(max(min(nearest(mul(rest, steps)), high), low), zero));
+    return reach * static_cast<float>(positive ? 1.0 / 255 : 1.0 / 127);
+}
+
+}  // namespace

@@ -1,0 +1,110 @@
+#include "run.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <numeric>
+#include <queue>
+
+#include "owned_model.h"
+#include "threads.h"
+
+namespace instructor {
+
+namespace {
+
+// Multiplications that are worth a thread of their own: about five times what starting one costs.
+constexpr double WORTH_A_THREAD = 20e6;
+
+double cost(const Model& model, int64_t length) {
+    const ik_config& c = model.config;
+    const double inner = static_cast<double>(c.num_heads) * c.d_kv, d = c.d_model;
+    const double products = 4 * d * inner + (c.gated ? 3 : 2) * d * c.d_ff;
+    // attention multiplies in fp32, at half the speed of the products
+    return static_cast<double>(length) * c.num_layers * (products + 4 * inner * static_cast<double>(length));
+}
+
+struct Plan {
+    std::vector<Text> texts;  // of the units, one after another
+    std::vector<Unit> units;  // biggest first
+};
+
+// Whole texts into units of like cost: as many as fit a core's cache, and a multiple of the threads where there are
+// texts enough. The longest text goes first, each into the unit with the least to do.
+Plan plan_units(const Model& model, std::vector<Text> texts, int threads) {
+    std::stable_sort(texts.begin(), texts.end(), [](const Text& a, const Text& b) { return a.length > b.length; });
+    int64_t rows = 0;
+    for (const Text& text : texts) rows += text.length;
+    int64_t wanted = std::max<int64_t>(1, (rows + model.isa->unit_rows - 1) / model.isa->unit_rows);
+    wanted = std::min<int64_t>(round_up(wanted, threads), static_cast<int64_t>(texts.size()));
+
+    using Load = std::pair<double, int64_t>;  // of a unit
+    std::priority_queue<Load, std::vector<Load>, std::greater<Load>> least;
+    for (int64_t unit = 0; unit < wanted; ++unit) least.emplace(0.0, unit);
+    std::vector<std::vector<Text>> chosen(static_cast<size_t>(wanted));
+    std::vector<double> costs(static_cast<size_t>(wanted));
+    for (const Text& text : texts) {
+        const auto [load, unit] = least.top();
+        least.pop();
+        chosen[unit].push_back(text);
+        costs[unit] = load + cost(model, text.length);
+        least.emplace(costs[unit], unit);
+    }
+    std::vector<size_t> order(chosen.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return costs[a] > costs[b]; });
+
+    Plan plan;
+    plan.texts.reserve(texts.size());  // units point into it
+    for (size_t index : order) {
+        Unit unit{plan.texts.data() + plan.texts.size(), static_cast<int64_t>(chosen[index].size()), 0, 0};
+        for (const Text& text : chosen[index]) {
+            plan.texts.push_back(text);
+            unit.rows += text.length;
+            unit.longest = std::max(unit.longest, text.length);
+        }
+        plan.units.push_back(unit);
+    }
+    return plan;
+}
+
+}  // namespace
+
+void run(const Model& model, std::vector<Text> texts, int threads) {
+    double total = 0;
+    for (const Text& text : texts) total += cost(model, text.length);
+    threads = static_cast<int>(std::max(1.0, std::min<double>(threads, total / WORTH_A_THREAD)));
+    const Plan plan = plan_units(model, std::move(texts), threads);
+
+    int64_t bytes = 0;
+    for (const Unit& unit : plan.units) {
+        bytes = std::max(bytes, model.isa->workspace_bytes(model, unit.rows, unit.longest, threads));
+    }
+    std::vector<Memory> workspaces;  // memory that is never touched costs nothing
+    for (int i = 0; i < threads; ++i) workspaces.push_back(allocate(bytes));
+
+    // The biggest units, those left over when every thread has as many of its own as the others, go to teams.
+    const int units = static_cast<int>(plan.units.size()), shared = units % threads;
+    std::vector<std::unique_ptr<Team>> teams;
+    const auto first_of = [&](int team) { return threads * team / shared; };
+    for (int i = 0; i < shared; ++i) teams.push_back(std::make_unique<Team>(first_of(i + 1) - first_of(i)));
+    std::atomic<int> next{0};
+    in_parallel(threads, [&](int member, int members) {
+        char* own = workspaces[member].get();
+        if (members == threads) {
+            for (int i = 0; i < shared; ++i) {
+                const int first = first_of(i);
+                if (member < first || member >= first_of(i + 1)) continue;
+                model.isa->encode(model, plan.units[i], workspaces[first].get(), *teams[i], member - first);
+                teams[i]->sync();  // the first member's workspace is its own again
+            }
+        }
+        Team alone(1);
+        const int begin = members == threads ? shared : 0;  // fewer threads than asked for: no teams
+        for (int i; (i = begin + next.fetch_add(1)) < units;) {
+            model.isa->encode(model, plan.units[i], own, alone, 0);
+        }
+    });
+}
+
+}  // namespace instructor

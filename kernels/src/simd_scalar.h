@@ -1,0 +1,79 @@
+// Vectors of 16 floats in plain C++: the arithmetic that the other instruction sets must match bit for bit.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace {
+
+struct F {
+    float lane[16];
+};
+
+template <class Op>
+inline F each(Op op) {
+    F result;
+    for (int i = 0; i < 16; ++i) result.lane[i] = op(i);
+    return result;
+}
+
+inline F load(const float* p) {
+    return each([&](int i) { return p[i]; });
+}
+inline void store(float* p, F x) { memcpy(p, x.lane, sizeof x.lane); }
+inline F set(float x) {
+    return each([&](int) { return x; });
+}
+inline F add(F a, F b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline F mul(F a, F b) {
+    return each([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+inline F div(F a, F b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+}
+inline F fma(F a, F b, F c) {  // one rounding, as the instruction does it
+    return each([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+}
+inline F max(F a, F b) {
+    return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+inline F min(F a, F b) {
+    return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+inline F abs(F a) {
+    return each([&](int i) { return fabsf(a.lane[i]); });
+}
+inline F nearest(F a) {  // ties to even
+    return each([&](int i) { return nearbyintf(a.lane[i]); });
+}
+inline F power_of_two(F n) {  // n whole, -126 ... 127
+    return each([&](int i) {
+        const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n.lane[i]) + 127) << 23;
+        float result;
+        memcpy(&result, &bits, sizeof result);
+        return result;
+    });
+}
+inline F difference(const int32_t* a, const int32_t* b) {
+    return each([&](int i) { return static_cast<float>(a[i] - b[i]); });
+}
+inline float sum(F x) {
+    for (int width = 8; width; width /= 2) {
+        for (int i = 0; i < width; ++i) x.lane[i] += x.lane[i + width];
+    }
+    return x.lane[0];
+}
+inline float largest(F x) {
+    for (int width = 8; width; width /= 2) {
+        for (int i = 0; i < width; ++i) x.lane[i] = x.lane[i] > x.lane[i + width] ? x.lane[i] : x.lane[i + width];
+    }
+    return x.lane[0];
+}
+inline void store_whole(int16_t* p, F x) {  // x whole and in range
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(x.lane[i]);
+}
+
+}  // namespace

@@ -1,0 +1,215 @@
+"""The native engine: an int8 variant on the CPU kernels of instructor-onnx-kernels. The only module that imports them.
+
+Reads the weights of the variant's own ONNX model; there is no second copy on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from instructor_onnx.bundle import BundleError, Model
+from instructor_onnx.initializers import Array, Graph, read_graph
+from instructor_onnx.session import Device, available_cpus
+
+if TYPE_CHECKING:
+    from instructor_onnx.tokens import Tokens
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+WEIGHT_TYPE = "int8"  # of the variants that the kernels run
+ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
+INSTALL = "pip install 'instructor-onnx[native]'"
+
+
+class NativeSession:
+    """The weights of one variant, rearranged for this machine: the `Engine` for int8 on CPUs."""
+
+    name = "native"
+    device = Device("cpu")
+
+    def __init__(self, model: Any, graph: Graph, sizes: Model, isa: str, num_threads: int) -> None:
+        self._model = model
+        self._graph = graph  # the embedding stays in the mapped file
+        self._sizes = sizes
+        self.isa = isa
+        self.num_threads = num_threads
+
+    @classmethod
+    def open(cls, path: Path, sizes: Model, num_threads: int | None = None) -> NativeSession:
+        """Open the int8 model `path` of a bundle whose manifest gives `sizes`.
+
+        Args:
+            num_threads: CPU threads of one run; None: what affinity and container quota allow.
+
+        Raises:
+            ImportError: the kernels are not installed, named with the line that installs them.
+            RuntimeError: no instruction set of this machine passed its self-check.
+            BundleError: the model is not one that the kernels know.
+        """
+        kernels = import_kernels()
+        threads = num_threads or available_cpus()
+        isa = instruction_set()
+        graph = read_graph(path)
+        config, tensors = _arguments(graph, sizes, path)
+        addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in tensors]
+        try:
+            model = kernels.Model(kernels.Config(**config), addresses, isa, threads)
+        except kernels.KernelError as error:
+            raise BundleError(f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'.") from None
+        for file in graph.files:  # copied, rearranged: give the pages back until a token's row is asked for
+            if hasattr(mmap, "MADV_DONTNEED"):
+                file.madvise(mmap.MADV_DONTNEED)
+        return cls(model, graph, sizes, isa, threads)
+
+    def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
+        """See `Engine`."""
+        return self._encode(tokens, rows, None)
+
+    def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
+        """See `Engine`."""
+        lengths = tokens.lengths[rows]
+        packed = np.empty((int(lengths.sum()), self._sizes.d_model), dtype=np.float32)
+        vectors = self._encode(tokens, rows, packed)
+        ends = np.cumsum(lengths)
+        return [packed[end - length : end].copy() for end, length in zip(ends, lengths, strict=True)], vectors
+
+    def _encode(self, tokens: Tokens, rows: Int64, packed: Float32 | None) -> Float32:
+        kernels = import_kernels()
+        ids = np.ascontiguousarray(tokens.ids, dtype=np.int32)
+        offsets, starts, rows = (np.ascontiguousarray(a, dtype=np.int64) for a in (tokens.offsets, tokens.starts, rows))
+        vectors = np.empty((len(rows), self._sizes.embedding_dim), dtype=np.float32)
+        self._model.encode(
+            kernels.Tokens(ids.ctypes.data, len(ids), offsets.ctypes.data, starts.ctypes.data, len(starts)),
+            rows.ctypes.data,
+            len(rows),
+            self.num_threads,
+            vectors.ctypes.data,
+            vectors.size,
+            None if packed is None else packed.ctypes.data,
+            0 if packed is None else packed.size,
+        )
+        return vectors
+
+
+def import_kernels() -> Any:
+    """The instructor_onnx_kernels module.
+
+    Raises:
+        ImportError: with the line that installs it.
+    """
+    try:
+        import instructor_onnx_kernels
+    except ImportError as error:
+        raise ImportError(f"the native kernels are not installed ({error}): {INSTALL}") from error
+    return instructor_onnx_kernels
+
+
+def is_verified() -> bool:
+    """Whether this machine has an instruction set beyond scalar code that passed its self-check."""
+    try:
+        return instruction_set() != "scalar" or ISA_VARIABLE in os.environ
+    except (ImportError, RuntimeError):
+        return False
+
+
+def instruction_set() -> str:
+    """The best instruction set that gave every bit of the scalar code's result on this machine, in this process.
+
+    INSTRUCTOR_ONNX_ISA names another one; it has to pass too.
+
+    Raises:
+        ImportError: the kernels are not installed.
+        RuntimeError: the one that was named cannot be had, or failed.
+    """
+    return _checked(os.environ.get(ISA_VARIABLE))
+
+
+@functools.cache
+def _checked(named: str | None) -> str:
+    kernels = import_kernels()
+    for isa in [named] if named else kernels.instruction_sets():
+        try:
+            kernels.self_check(isa)
+        except kernels.KernelError as error:
+            if named:
+                raise RuntimeError(f"{ISA_VARIABLE}={named}: {error}") from None
+        else:
+            return str(isa)
+    raise RuntimeError("the native kernels failed their self-check on this machine; use engine='onnxruntime'.")
+
+
+def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
+    """What the kernels want to know: the fields of their Config, and the weights in the order of their header."""
+    bias = _weight(graph, "encoder.relative_attention_bias", path)
+    config = {
+        "d_model": sizes.d_model,
+        "d_ff": sizes.d_ff,
+        "d_kv": sizes.d_kv,
+        "num_heads": sizes.num_heads,
+        "num_layers": sizes.num_layers,
+        "vocab_size": sizes.vocab_size,
+        "embedding_dim": sizes.embedding_dim,
+        "max_distance": bias.shape[-1] // 2,
+        "gated": sizes.feed_forward == "gated-gelu",
+        "dense": sizes.dense,
+        "normalize": sizes.normalize,
+        "layer_norm_epsilon": _epsilon(graph, path),
+    }
+    tensors = [_weight(graph, name, path) for name in _names(sizes)]
+    outside = [name for name, value in config.items() if not 0 <= value < 1 << 31]
+    if outside:
+        raise BundleError(f"{path}: {outside[0]} is {config[outside[0]]}.")
+    return config, tensors
+
+
+def _names(sizes: Model) -> Iterator[str]:
+    def product(name: str) -> tuple[str, str]:
+        return name, f"{name}.scale"
+
+    yield from product("shared.weight")
+    yield "encoder.relative_attention_bias"
+    yield "encoder.final_layer_norm.weight"
+    if sizes.dense:
+        yield "dense.linear.weight"
+    for index in range(sizes.num_layers):
+        attention, feed_forward = (f"encoder.block.{index}.layer.{part}" for part in (0, 1))
+        yield f"{attention}.layer_norm.weight"
+        yield from product(f"{attention}.SelfAttention.qkv.weight")
+        yield from product(f"{attention}.SelfAttention.o.weight")
+        yield f"{feed_forward}.layer_norm.weight"
+        for wi in ("wi_0", "wi_1") if sizes.feed_forward == "gated-gelu" else ("wi",):
+            yield from product(f"{feed_forward}.DenseReluDense.{wi}.weight")
+        yield from product(f"{feed_forward}.DenseReluDense.wo.weight")
+
+
+def _weight(graph: Graph, name: str, path: Path) -> Array:
+    """A weight whose type the kernels know; its size is theirs to check."""
+    array = graph.weights.get(name)
+    int8 = name.endswith((".SelfAttention.qkv.weight", ".SelfAttention.o.weight")) or ".DenseReluDense." in name
+    expected = np.int8 if (int8 or name == "shared.weight") and not name.endswith(".scale") else np.float32
+    if array is None or array.dtype != expected:
+        raise BundleError(
+            f"{path}: {name} is {'missing' if array is None else array.dtype}, the native kernels expect "
+            f"{np.dtype(expected)}. Use engine='onnxruntime', or export the checkpoint again."
+        )
+    return array
+
+
+def _epsilon(graph: Graph, path: Path) -> float:
+    """What the first RMS norm adds to its mean: the manifest does not say it, the graph does."""
+    means = {output for node in graph.nodes if node.op_type == "ReduceMean" for output in node.outputs}
+    for node in graph.nodes:
+        if node.op_type == "Add" and len(node.inputs) == 2 and node.inputs[0] in means:
+            value = graph.weights.get(node.inputs[1])
+            if value is not None and value.size == 1:
+                return float(value.reshape(()))
+    raise BundleError(f"{path}: no RMS norm that the native kernels know. Use engine='onnxruntime'.")

@@ -1,0 +1,216 @@
+"""The native engine through the runtime: against onnxruntime, against itself, and where it cannot be had."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from instructor_onnx import INSTRUCTOR, BundleError, native
+from instructor_onnx.cli import main
+
+kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
+
+Float32 = npt.NDArray[np.float32]
+
+INSTRUCTION = "Represent the Science title: "
+TEXTS = ["", "a", "3D ActionSLAM: wearable person tracking", "Inflation. " * 40, "Straße, naïve façade", "x " * 700]
+ROWS = [[INSTRUCTION, text] for text in TEXTS] + [["", text] for text in TEXTS] + [["a", "b"], "</s> <extra_id_0>"]
+
+
+def opened(bundle: str | Path, **options: Any) -> INSTRUCTOR:
+    return INSTRUCTOR(bundle, variant="int8", **options)
+
+
+def cosines(a: Float32, b: Float32) -> Float32:
+    """Row by row; two zero vectors count as equal."""
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    both_zero = ~a.any(axis=-1) & ~b.any(axis=-1)
+    return np.where(both_zero, 1, (a * b).sum(axis=-1) / np.maximum(lengths, 1e-30))
+
+
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    """Forget which instruction sets have been checked, before and after."""
+    native._checked.cache_clear()
+    yield
+    native._checked.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def mini() -> INSTRUCTOR:
+    return opened("instructor-mini", engine="native")
+
+
+class TestAgainstOnnxruntime:
+    # The same arithmetic; a sum in another order may round an activation to the next of 127 steps.
+    def test_every_member_of_the_family(self, family_bundle: Path) -> None:
+        ours, theirs = (opened(family_bundle, engine=engine) for engine in ("native", "onnxruntime"))
+        assert cosines(ours.encode(ROWS), theirs.encode(ROWS)).min() >= 0.9999
+        for a, b in zip(*(m.encode(ROWS, output_value="token_embeddings") for m in (ours, theirs)), strict=True):
+            assert a.shape == b.shape
+            assert cosines(a, b).min() >= 0.9999
+
+    def test_the_trained_model(self, mini: INSTRUCTOR) -> None:
+        theirs = opened("instructor-mini", engine="onnxruntime")
+        assert cosines(mini.encode(ROWS), theirs.encode(ROWS)).min() >= 0.9999
+
+    def test_longer_than_512(self) -> None:
+        rows = [[INSTRUCTION, "the quick brown fox jumps over the lazy dog. " * 150]]
+        found = []
+        for engine in ("native", "onnxruntime"):
+            model = opened("instructor-mini", engine=engine)
+            model.max_seq_length = 1500
+            found.append(model.encode(rows, output_value=None)[0])
+        assert len(found[0]["token_embeddings"]) == 1500
+        assert cosines(found[0]["token_embeddings"], found[1]["token_embeddings"]).min() >= 0.9999
+        assert np.array_equal(found[0]["input_ids"], found[1]["input_ids"])
+
+
+class TestOneTextOneVector:
+    def test_alone_in_any_batch_order_and_number_of_threads(self, mini: INSTRUCTOR) -> None:
+        expected = mini.encode(ROWS)
+        assert all(np.array_equal(mini.encode([row])[0], vector) for row, vector in zip(ROWS, expected, strict=True))
+        assert np.array_equal(mini.encode(ROWS[::-1], batch_size=3)[::-1], expected)
+        for threads in (1, 2, 3, 7):
+            found = opened("instructor-mini", engine="native", num_threads=threads).encode(ROWS)
+            assert np.array_equal(found, expected)
+
+    @pytest.mark.parametrize("isa", kernels.instruction_sets())
+    def test_every_instruction_set_gives_the_same_bits(
+        self, mini: INSTRUCTOR, isa: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(native.ISA_VARIABLE, isa)
+        model = opened("instructor-mini")
+        assert model.engine_name == f"native {isa}"
+        assert np.array_equal(model.encode(ROWS), mini.encode(ROWS))
+
+    def test_nothing_in(self, mini: INSTRUCTOR) -> None:
+        assert mini.encode([]).shape == (0, 384)
+
+    def test_masked_away_is_zero(self, mini: INSTRUCTOR) -> None:
+        tokens = mini._tokenizer([native_row(["", "a few words"])] * 2, 512)
+        masked = dataclasses.replace(tokens, starts=np.array([tokens.lengths[0], 0]))
+        found = mini._engine.sentence_embeddings(masked, np.arange(2))
+        assert not found[0].any()
+        assert found[1].any()
+
+
+class TestThreadsAndProcesses:
+    def test_many_python_threads_at_once(self, mini: INSTRUCTOR) -> None:
+        expected = mini.encode(ROWS)
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: mini.encode(ROWS), range(16)))
+        assert all(np.array_equal(vectors, expected) for vectors in found)
+
+    @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+    def test_no_thread_is_left_behind(self, mini: INSTRUCTOR) -> None:
+        before = len(list(Path("/proc/self/task").iterdir()))
+        opened("instructor-mini", engine="native", num_threads=4).encode(ROWS)
+        assert len(list(Path("/proc/self/task").iterdir())) == before
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on fork beside threads
+    def test_fork_after_use(self, mini: INSTRUCTOR) -> None:
+        row = [[INSTRUCTION, "one text " * 200]]
+        expected = mini.encode(row)
+        child = os.fork()
+        if child == 0:
+            # straight to the engine: the tokenizer has threads of its own, which are not what is tested
+            tokens = mini._tokenizer([native_row(row[0])], 512)
+            found = mini._engine.sentence_embeddings(tokens, np.arange(1))
+            os._exit(0 if np.array_equal(found, expected) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def native_row(pair: list[str]) -> Any:
+    from instructor_onnx.inputs import as_row
+
+    return as_row(pair, 0)
+
+
+class TestChoice:
+    def test_native_is_the_default_for_int8(self, bundle: Path) -> None:
+        expected = "native" if kernels.instruction_sets() != ["scalar"] else "onnxruntime"
+        assert opened(bundle).engine_name.startswith(expected)
+        assert INSTRUCTOR(bundle, variant="fp32", device="cpu").engine_name == "onnxruntime"
+
+    def test_native_alone_chooses_int8(self, bundle: Path) -> None:
+        model = INSTRUCTOR(bundle, engine="native")
+        assert (model.variant, model.device) == ("int8", "cpu")
+        assert f"engine='{model.engine_name}'" in repr(model)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"engine": "nativ"}, "engine: found 'nativ'"),
+            ({"engine": "native", "variant": "fp32"}, "runs int8 variants on the CPU"),
+            ({"engine": "native", "device": "cuda"}, "runs int8 variants on the CPU"),
+        ],
+    )
+    def test_refused(self, bundle: Path, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            INSTRUCTOR(bundle, **options)
+
+    @pytest.mark.usefixtures("fresh_choice")
+    def test_without_the_kernels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
+        assert opened("instructor-mini").engine_name == "onnxruntime"
+        with pytest.raises(ImportError, match=r"pip install 'instructor-onnx\[native\]'"):
+            opened("instructor-mini", engine="native")
+
+    @pytest.mark.usefixtures("fresh_choice")
+    def test_an_instruction_set_that_fails_its_check_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(isa: str) -> None:
+            if isa != "scalar":
+                raise kernels.KernelError("a bit differs")
+
+        monkeypatch.setattr(kernels, "self_check", refuse)
+        assert opened("instructor-mini").engine_name == "onnxruntime"  # scalar code is right, but slower
+        assert opened("instructor-mini", engine="native").engine_name == "native scalar"
+
+    def test_an_instruction_set_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(native.ISA_VARIABLE, "sse9")
+        with pytest.raises(RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: .*no instruction set"):
+            opened("instructor-mini", engine="native")
+
+    def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["info", "instructor-mini"]) == 0
+        assert f"native kernels: {native.instruction_set()}" in capsys.readouterr().out
+
+
+class TestBundlesThatItDoesNotKnow:
+    def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
+        folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
+        model = folder / "int8/model.onnx"
+        contents = model.read_bytes()
+        assert len(old) == len(new)
+        assert old in contents
+        model.write_bytes(contents.replace(old, new))
+        return folder
+
+    def test_another_graph_runs_on_onnxruntime(self, tmp_path: Path) -> None:
+        folder = self.changed(tmp_path, b"encoder.final_layer_norm.weight", b"encoder.other_layer_norm.weight")
+        assert opened(folder).engine_name == "onnxruntime"
+        with pytest.raises(BundleError, match="encoder.final_layer_norm.weight is missing"):
+            opened(folder, engine="native")
+
+    def test_weights_past_the_end_of_the_file(self, tmp_path: Path) -> None:
+        folder = self.changed(tmp_path, b"5245696", b"9245696")  # where Dense begins
+        with pytest.raises(BundleError, match="dense.linear.weight lies outside"):
+            opened(folder, engine="native")
+
+    def test_sizes_that_do_not_fit(self, tmp_path: Path) -> None:
+        folder = self.changed(tmp_path, b"", b"")
+        manifest = folder / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"d_ff": 512', '"d_ff": 513'))
+        with pytest.raises(BundleError, match="131072 bytes, expected 131328"):
+            opened(folder, engine="native")

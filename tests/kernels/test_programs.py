@@ -1,0 +1,82 @@
+"""The kernels compiled and run as programs: each instruction set against scalar code, and bad arguments.
+
+compare.cpp demands the same bits on random shapes; fuzz.cpp demands error codes. Sanitizers watch both. What this
+machine cannot run is emulated (x86) or run by qemu (Arm); each test skips visibly where its compiler is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+KERNELS = HERE.parents[1] / "kernels"
+CROSS_COMPILER, QEMU = "aarch64-linux-gnu-g++", "qemu-aarch64"
+SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+def build(folder: Path, *options: str, programs: tuple[str, ...] = ("compare",)) -> Path:
+    """Compile the test programs into `folder`."""
+    for tool in ("cmake", "ninja", "c++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
+    definitions = [f"-D{option}" for option in (f"INSTRUCTOR_KERNELS_TESTS={HERE}", *options)]
+    run("cmake", "-S", str(KERNELS), "-B", str(folder), "-G", "Ninja", *definitions)
+    run("ninja", "-C", str(folder), *programs)
+    return folder
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def compared(output: str) -> set[str]:
+    """The instruction sets that compare.cpp has compared."""
+    return {line.partition(":")[0] for line in output.splitlines() if line.endswith("rounds")}
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(
+        tmp_path_factory.mktemp("sanitized"),
+        f"CMAKE_CXX_FLAGS={SANITIZE}",
+        "CMAKE_BUILD_TYPE=None",
+        programs=("compare", "fuzz"),
+    )
+
+
+def test_this_machine_under_sanitizers(sanitized: Path) -> None:
+    assert "scalar" in compared(run(str(sanitized / "compare"), "8", "1"))
+
+
+def test_bad_arguments_are_error_codes(sanitized: Path) -> None:
+    output = run(str(sanitized / "fuzz"), "5", "1")
+    assert "refused" in output
+
+
+def test_x86_emulated(tmp_path: Path) -> None:
+    if os.uname().machine != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("the emulation needs AVX2")
+    folder = build(tmp_path, f"INSTRUCTOR_KERNELS_EMULATION={HERE / 'emulation'}")
+    assert compared(run(str(folder / "compare"), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
+
+
+def test_arm_in_qemu(tmp_path: Path) -> None:
+    for tool in (CROSS_COMPILER, QEMU):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
+    folder = build(
+        tmp_path,
+        "CMAKE_SYSTEM_NAME=Linux",
+        "CMAKE_SYSTEM_PROCESSOR=aarch64",
+        f"CMAKE_CXX_COMPILER={CROSS_COMPILER}",
+        "CMAKE_EXE_LINKER_FLAGS=-static",
+    )
+    output = run(QEMU, "-cpu", "max", str(folder / "compare"), "4", "3")
+    assert compared(output) == {"i8mm", "dotprod", "scalar"}
