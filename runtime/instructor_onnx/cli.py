@@ -133,7 +133,9 @@ def _check(args: argparse.Namespace) -> None:
         vector = model.encode("instructor-onnx check")
         if vector.shape != (manifest.model.embedding_dim,) or not np.isfinite(vector).all():
             raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")
-        _say(f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text ({model.engine_name}){verified}")
+        _say(
+            f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text ({model.engine_name}){verified}"
+        )
     if args.against is not None:
         import instructor_onnx_export
 
