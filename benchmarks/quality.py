@@ -22,7 +22,7 @@ from evaluation import judge, report, results, tasks
 from evaluation.embedders import BundleEmbedder, Column, Embedder
 from evaluation.plot import plot
 from evaluation.tasks import TASKS
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native
 from instructor_onnx.session import available_cpus
 from threadpoolctl import threadpool_limits
 
@@ -31,6 +31,7 @@ SHARED = PROJECT.parent / "shared"
 RESULTS = PROJECT / "benchmarks" / "results"
 CACHE = PROJECT / ".cache" / "quality"
 TORCH = "torch"  # the checkpoint's column
+NATIVE = "int8 native"  # int8 on the native kernels, a column where they are installed; all others are onnxruntime's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +60,10 @@ def judge_bundle(options: argparse.Namespace) -> Path:
     manifest = Manifest.read(folder)
     variants = _variants(options.variants, manifest)
     threads = options.threads or available_cpus()
-    embedders: dict[str, Embedder] = {variant: BundleEmbedder(folder, variant, threads) for variant in variants}
+    names = list(variants)
+    if "int8" in variants and native.is_verified():
+        names.insert(names.index("int8") + 1, NATIVE)
+    embedders: dict[str, Embedder] = {name: BundleEmbedder(folder, *_part(name), threads) for name in names}
     if options.checkpoint:
         embedders = {TORCH: _torch(options.checkpoint, threads), **embedders}
     columns = {name: Column(name, embedder, options.cache) for name, embedder in embedders.items()}
@@ -101,6 +105,11 @@ def _variants(wanted: list[str] | None, manifest: Manifest) -> list[str]:
     return wanted or [name for name, variant in manifest.variants.items() if "cpu" in variant.devices]
 
 
+def _part(column: str) -> tuple[str, str]:
+    """The variant and the engine of a column."""
+    return ("int8", "native") if column == NATIVE else (column, "onnxruntime")
+
+
 def _torch(checkpoint: Path, threads: int) -> Embedder:
     from evaluation.torch_model import TorchEmbedder
 
@@ -111,7 +120,8 @@ def _mteb(folder: Path, threads: int, published: dict[str, str | dict[str, str]]
     from mteb_adapter import MTEBEncoder, main_score
 
     def score(variant: str, task: str) -> float:
-        model = INSTRUCTOR(folder, variant=variant, device="cpu", num_threads=threads)
+        name, engine = _part(variant)
+        model = INSTRUCTOR(folder, variant=name, device="cpu", engine=engine, num_threads=threads)
         return main_score(MTEBEncoder(model, published), task)
 
     return score

@@ -31,18 +31,25 @@ class Embedder(Protocol):
 
 
 class BundleEmbedder:
-    """One variant of a bundle, opened when the first text is not on disk yet."""
+    """One variant of a bundle on one engine, opened when the first text is not on disk yet."""
 
-    def __init__(self, folder: Path, variant: str, num_threads: int) -> None:
-        self._folder, self._variant, self._num_threads = folder, variant, num_threads
+    def __init__(self, folder: Path, variant: str, engine: str, num_threads: int) -> None:
+        self._folder, self._variant, self._engine, self._num_threads = folder, variant, engine, num_threads
         self._model: INSTRUCTOR | None = None
         manifest = Manifest.read(folder)
         parts = [file.sha256 for file in manifest.files(variant)] + [str(manifest.model.max_seq_length)]
-        self.identity = f"{' '.join(parts)} onnxruntime {version('onnxruntime')}"
+        package = "instructor-onnx-kernels" if engine == "native" else "onnxruntime"
+        self.identity = f"{' '.join(parts)} {package} {version(package)}"
 
     def encode(self, rows: list[tuple[str, str]]) -> Float32:
         if self._model is None:
-            self._model = INSTRUCTOR(self._folder, variant=self._variant, device="cpu", num_threads=self._num_threads)
+            self._model = INSTRUCTOR(
+                self._folder,
+                variant=self._variant,
+                device="cpu",
+                engine=self._engine,
+                num_threads=self._num_threads,
+            )
         return np.asarray(self._model.encode(rows), dtype=np.float32)
 
 

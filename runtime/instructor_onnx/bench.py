@@ -1,11 +1,12 @@
 """How fast is a bundle on this machine, what limits it, and which settings are the best here?
 
-Every variant is measured in a process of its own, so that memory is its own. Times are of `INSTRUCTOR.encode`, from
-texts to vectors; loading is apart. Other work on the machine shows in the figures.
+Every variant is measured on every engine that runs it, in a process of its own, so that memory is its own. Times are
+of `INSTRUCTOR.encode`, from texts to vectors; loading is apart. Other work on the machine shows in the figures.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import time
@@ -15,7 +16,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx.bench_report import BATCH_LENGTH, Latency, Machine, Measured, Report, Setting, advice, limits
+from instructor_onnx import native
+from instructor_onnx.bench_report import (
+    BATCH_LENGTH,
+    Latency,
+    Machine,
+    Measured,
+    Report,
+    Setting,
+    advice,
+    default_budget,
+    limits,
+)
 from instructor_onnx.bundle import Manifest
 from instructor_onnx.model import INSTRUCTOR
 from instructor_onnx.session import available_cpus
@@ -67,25 +79,34 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
             raise ValueError(f"variant {name!r}: {folder} has {', '.join(manifest.variants)}.")
     machine = _machine(threads)
     found = {}
-    for name in variants:
-        # spawned, not forked: the process is as small as a user's, and has none of this one's threads
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            found[name] = process.submit(measure, folder, name, threads, seconds, show_progress).result()
+    for variant in variants:
+        for engine in _engines(manifest, variant):
+            # spawned, not forked: the process is as small as a user's, and has none of this one's threads
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                measured = process.submit(measure, folder, variant, engine, threads, seconds, show_progress).result()
+            found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = measured
     return Report(manifest.model.name, machine, found, tuple(limits(machine, found)), tuple(advice(found)))
 
 
-def measure(folder: Path, variant: str, threads: int, seconds: float, show_progress: bool) -> Measured:
-    """One variant, in this process."""
+def _engines(manifest: Manifest, variant: str) -> list[str]:
+    fits = manifest.variants[variant].weight_type == native.WEIGHT_TYPE and native.is_verified()
+    return ["onnxruntime", "native"] if fits else ["onnxruntime"]
+
+
+def measure(folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool) -> Measured:
+    """One variant on one engine, in this process."""
+    load = functools.partial(INSTRUCTOR, folder, variant=variant, device="cpu", engine=engine)
     started = time.perf_counter()
-    model = INSTRUCTOR(folder, variant=variant, device="cpu", num_threads=threads)
+    model = load(num_threads=threads)
     model.encode([(INSTRUCTION, WORDS[0])])
     load_seconds = time.perf_counter() - started
     resident = _status("VmRSS")
     thread_counts = sorted({1, max(1, threads // 2), threads})
     lengths = [length for length in LENGTHS if length <= model.max_seq_length]
     mixed = _mixed_rows(model)
-    sized = len(lengths) + len(BATCHES) + len(BUDGETS) + len(thread_counts)
-    with tqdm(total=sized, desc=f"bench {variant}", unit="step", disable=not show_progress) as bar:
+    tried_budgets = sorted({*BUDGETS, default_budget(engine)})
+    sized = len(lengths) + len(BATCHES) + len(tried_budgets) + len(thread_counts)
+    with tqdm(total=sized, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
         latency = []
         for length in lengths:
             latency.append(_latency(model, _rows(model, [length]), seconds))
@@ -96,12 +117,12 @@ def measure(folder: Path, variant: str, threads: int, seconds: float, show_progr
             batches.append(Setting(count, _throughput(model, rows, seconds)))
             bar.update()
         budgets, by_threads = [], []
-        for budget in BUDGETS:
-            tried = INSTRUCTOR(folder, variant=variant, device="cpu", num_threads=threads, token_budget=budget)
+        for budget in tried_budgets:
+            tried = load(num_threads=threads, token_budget=budget)
             budgets.append(Setting(budget, _throughput(tried, mixed, seconds)))
             bar.update()
         for count in thread_counts:
-            tried = INSTRUCTOR(folder, variant=variant, device="cpu", num_threads=count)
+            tried = load(num_threads=count)
             by_threads.append(Setting(count, _throughput(tried, mixed, seconds)))
             bar.update()
     shape = model.manifest.model
@@ -109,6 +130,8 @@ def measure(folder: Path, variant: str, threads: int, seconds: float, show_progr
     matrices = 2 if shape.feed_forward == "relu" else 3
     weights = shape.num_layers * shape.d_model * (4 * inner + matrices * shape.d_ff)
     return Measured(
+        variant=variant,
+        engine=engine,
         load_seconds=load_seconds,
         resident_bytes=resident,
         peak_bytes=_status("VmHWM"),

@@ -31,8 +31,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """One variant."""
+    """One variant on one engine."""
 
+    variant: str
+    engine: str  # "onnxruntime" or "native"
     load_seconds: float
     resident_bytes: int | None  # after the first vector; None: not Linux
     peak_bytes: int | None  # at the end of all that was run
@@ -46,7 +48,7 @@ class Measured:
     @property
     def best_budget(self) -> Setting:
         """The fastest token budget; the default where it is nearly as fast."""
-        return _best(self.budgets, TOKEN_BUDGET["cpu"])
+        return _best(self.budgets, default_budget(self.engine))
 
     @property
     def best_threads(self) -> Setting:
@@ -74,6 +76,11 @@ class Report:
     variants: dict[str, Measured]
     limits: tuple[str, ...]
     advice: tuple[str, ...]
+
+
+def default_budget(engine: str) -> int:
+    """Tokens of one run on a CPU where nothing is said."""
+    return TOKEN_BUDGET.get(engine, TOKEN_BUDGET["cpu"])
 
 
 def _best(settings: tuple[Setting, ...], default: int) -> Setting:
@@ -121,8 +128,8 @@ def advice(variants: dict[str, Measured]) -> list[str]:
     said = []
     for purpose, name in (("single queries", quick), ("many texts", steady)):
         chosen = variants[name]
-        options = f"variant={name!r}, num_threads={chosen.best_threads.value}"
-        if purpose == "many texts" and chosen.best_budget.value != TOKEN_BUDGET["cpu"]:
+        options = f"variant={chosen.variant!r}, engine={chosen.engine!r}, num_threads={chosen.best_threads.value}"
+        if purpose == "many texts" and chosen.best_budget.value != default_budget(chosen.engine):
             options += f", token_budget={chosen.best_budget.value}"
         said.append(f"{purpose}: INSTRUCTOR(..., {options})")
     return said

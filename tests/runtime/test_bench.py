@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from instructor_onnx import INSTRUCTOR, bench, bench_report, cli
+from instructor_onnx import INSTRUCTOR, bench, bench_report, cli, native
 
 SPEED = 1000.0
 
@@ -15,6 +15,8 @@ SPEED = 1000.0
 def measured(**changes: object) -> bench_report.Measured:
     """A variant with figures to reason about."""
     usual = bench_report.Measured(
+        variant="int8",
+        engine="onnxruntime",
         load_seconds=0.1,
         resident_bytes=100_000_000,
         peak_bytes=200_000_000,
@@ -44,14 +46,17 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
     assert "fastest here:" in out
     assert "limits:" in out
     report = json.loads(figures.read_text())
-    assert list(report["variants"]) == ["fp32", "int8", "int4"]
+    native_too = ["int8 native"] if native.is_verified() else []
+    assert list(report["variants"]) == ["fp32", "int8", *native_too, "int4"]
     assert report["machine"]["threads"] == 1
-    for variant in report["variants"].values():
+    for name, variant in report["variants"].items():
+        assert name == variant["variant"] + (" native" if variant["engine"] == "native" else "")
         assert [item["tokens"] for item in variant["latency"]] == sorted(item["tokens"] for item in variant["latency"])
         for item in variant["latency"]:
             assert 0 < item["p50"] <= item["p90"] <= item["p99"]
             assert item["calls"] >= 5
-        assert [item["value"] for item in variant["budgets"]] == list(bench.BUDGETS)
+        default = bench_report.default_budget(variant["engine"])
+        assert [item["value"] for item in variant["budgets"]] == sorted({*bench.BUDGETS, default})
         assert all(
             item["tokens_per_second"] > 0 for part in ("batches", "budgets", "threads") for item in variant[part]
         )
@@ -90,10 +95,15 @@ def test_the_advice_is_the_fastest_settings() -> None:
         latency=(bench_report.Latency(16, 5.0, 5.0, 5.0, 5),), budgets=(bench_report.Setting(1024, 0.5 * SPEED),)
     )
     single, many = bench_report.advice(
-        {"fp32": measured(budgets=(bench_report.Setting(2048, 2 * SPEED),)), "int8": slower}
+        {
+            "fp32": measured(variant="fp32", budgets=(bench_report.Setting(2048, 2 * SPEED),)),
+            "int8 native": replace(slower, engine="native"),
+        }
     )
-    assert single == "single queries: INSTRUCTOR(..., variant='int8', num_threads=2)"
-    assert many == "many texts: INSTRUCTOR(..., variant='fp32', num_threads=2, token_budget=2048)"
+    assert single == "single queries: INSTRUCTOR(..., variant='int8', engine='native', num_threads=2)"
+    assert many == (
+        "many texts: INSTRUCTOR(..., variant='fp32', engine='onnxruntime', num_threads=2, token_budget=2048)"
+    )
 
 
 @pytest.mark.parametrize(
