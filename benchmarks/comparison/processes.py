@@ -119,6 +119,9 @@ def _environment(threads: int) -> Mapping[str, str]:
     return kept | {
         "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), str(RUNTIME)]),
         "OMP_NUM_THREADS": str(threads),
+        # numpy only pools and multiplies by Dense, for rivals that end at the encoder: its threads would spin on into
+        # the next query and double torch's latency.
+        "OPENBLAS_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
     }

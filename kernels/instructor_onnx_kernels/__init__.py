@@ -152,7 +152,8 @@ class Model:
         )
 
     def __del__(self) -> None:
-        if getattr(self, "_pointer", None):
+        # When the interpreter ends, the module's names may be gone before its models; the system frees their memory.
+        if _library is not None and getattr(self, "_pointer", None):
             _library.ik_model_free(self._pointer)
             self._pointer = ctypes.c_void_p()
 

@@ -25,7 +25,6 @@ from instructor_onnx.bench_report import (
     Report,
     Setting,
     advice,
-    default_budget,
     limits,
 )
 from instructor_onnx.bundle import Manifest
@@ -54,7 +53,7 @@ WORDS = (
 LENGTHS = (16, 32, 64, 128, 256, 512)  # tokens of a query, instruction and </s> counted
 SHORT = LENGTHS[0]  # the length at which streaming the weights is what a query waits for
 BATCHES = (1, 8, 32)  # rows of BATCH_LENGTH tokens in one call
-BUDGETS = (256, 512, 1024, 2048, 4096)  # token budgets that are tried
+BUDGETS = (256, 512, 1024, 2048, 4096, 16384)  # token budgets that are tried; among them each engine's default
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
 COPIED = 1 << 26  # bytes a thread copies to measure the memory
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
@@ -104,8 +103,7 @@ def measure(folder: Path, variant: str, engine: str, threads: int, seconds: floa
     thread_counts = sorted({1, max(1, threads // 2), threads})
     lengths = [length for length in LENGTHS if length <= model.max_seq_length]
     mixed = _mixed_rows(model)
-    tried_budgets = sorted({*BUDGETS, default_budget(engine)})
-    sized = len(lengths) + len(BATCHES) + len(tried_budgets) + len(thread_counts)
+    sized = len(lengths) + len(BATCHES) + len(BUDGETS) + len(thread_counts)
     with tqdm(total=sized, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
         latency = []
         for length in lengths:
@@ -117,7 +115,7 @@ def measure(folder: Path, variant: str, engine: str, threads: int, seconds: floa
             batches.append(Setting(count, _throughput(model, rows, seconds)))
             bar.update()
         budgets, by_threads = [], []
-        for budget in tried_budgets:
+        for budget in BUDGETS:
             tried = load(num_threads=threads, token_budget=budget)
             budgets.append(Setting(budget, _throughput(tried, mixed, seconds)))
             bar.update()

@@ -13,7 +13,7 @@ from comparison import processes, report, work, worker
 from comparison.measure import Journal
 from comparison.processes import Process, RivalFailed
 from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
-from instructor_onnx import Manifest
+from instructor_onnx import Manifest, native
 from instructor_onnx.tokens import Tokenizer
 
 BROKEN = Rival("broken rival", "no_such_adapter", "", MAIN, ())
@@ -40,7 +40,9 @@ def compared(
 def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> None:
     found = json.loads(compared[0].read_text())
     rivals = found["rivals"]
-    names = [*(f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")), QUANTIZED]
+    names = [f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")]
+    names += ["instructor-onnx int8, native"] if native.is_verified() else []
+    names.append(QUANTIZED)
     assert list(rivals) == [TORCH_FP32, *names, BROKEN.name]
     assert "no_such_adapter" in rivals[BROKEN.name]["failed"]
     works = {"query 16", "query 32", "query 64", "(8, 64)", "(32, 128)", "(4, 512)", "mixed"}
