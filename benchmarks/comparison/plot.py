@@ -38,7 +38,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         title = f"{subject['model']}: {subject['threads']} threads of {subject['machine']['cpu']}"
         figure.suptitle(title, x=0.01, ha="left")
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def _bars(axes: Any, values: dict[str, dict[str, float]], wrong: set[str], title: str, *, descending: bool) -> None:
