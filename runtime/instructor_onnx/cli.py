@@ -96,16 +96,7 @@ def _export(args: argparse.Namespace) -> None:
 def _encode(args: argparse.Namespace) -> None:
     job = _job(args)
     total = stream.prepare(job)
-    model = INSTRUCTOR(
-        args.bundle,
-        variant=args.variant,
-        device=args.device,
-        engine=args.engine,
-        num_threads=args.threads,
-        **_hub_options(args),
-    )
-    if args.max_seq_length is not None:
-        model.max_seq_length = args.max_seq_length
+    model = _model(args, engine=args.engine)
     identity = stream.model_identity(model)
     done = stream.run(model, job, identity=identity, total=total, show_progress=not args.quiet)
     if not args.quiet:
@@ -197,20 +188,7 @@ def _serve(args: argparse.Namespace) -> None:
         access_log=args.access_log,
     )
 
-    def load() -> INSTRUCTOR:
-        model = INSTRUCTOR(
-            args.bundle,
-            variant=args.variant,
-            device=args.device,
-            num_threads=args.threads,
-            token_budget=args.max_batch_tokens,
-            **_hub_options(args),
-        )
-        if args.max_seq_length is not None:
-            model.max_seq_length = args.max_seq_length
-        return model
-
-    server.serve(load, options)
+    server.serve(lambda: _model(args, token_budget=args.max_batch_tokens), options)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -228,6 +206,22 @@ def _bench(args: argparse.Namespace) -> None:
     if args.json is not None:
         figures = dataclasses.asdict(report)
         args.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _model(args: argparse.Namespace, *, engine: str | None = None, token_budget: int | None = None) -> INSTRUCTOR:
+    """The model that `encode` and `serve` are told to load."""
+    model = INSTRUCTOR(
+        args.bundle,
+        variant=args.variant,
+        device=args.device,
+        engine=engine,
+        num_threads=args.threads,
+        token_budget=token_budget,
+        **_hub_options(args),
+    )
+    if args.max_seq_length is not None:
+        model.max_seq_length = args.max_seq_length
+    return model
 
 
 def _job(args: argparse.Namespace) -> stream.Job:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from instructor_onnx.session import INPUTS, Device, Float32, Int64, Session, import_onnxruntime
+from instructor_onnx.session import INPUTS, Device, Float32, Int64, Session, import_onnxruntime, unpadded
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -60,7 +60,7 @@ class CudaSession(Session):
         def embed(piece: Int64) -> tuple[list[Float32], Float32]:
             inputs = tokens.padded(piece, SEQUENCE_MULTIPLE)
             padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *inputs)
-            return [row[:length].copy() for row, length in zip(padded, tokens.lengths[piece], strict=True)], vectors
+            return unpadded(padded, tokens.lengths[piece]), vectors
 
         pieces = self._in_pieces(tokens, rows, embed)
         return [row for padded, _ in pieces for row in padded], np.concatenate([vectors for _, vectors in pieces])

@@ -105,8 +105,12 @@ class Session:
     def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
         """See `Engine`."""
         padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *_padded(tokens, rows))
-        # copies: a view would keep the whole padded batch alive
-        return [row[:length].copy() for row, length in zip(padded, tokens.lengths[rows], strict=True)], vectors
+        return unpadded(padded, tokens.lengths[rows]), vectors
+
+
+def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
+    """The real tokens of each row; copies, as a view would keep the whole padded batch alive."""
+    return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
 
 
 def _padded(tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:

@@ -159,7 +159,7 @@ class Tokenizer:
 
     def pieces(self, row: Row, *, add_special_tokens: bool) -> list[Piece]:
         """The tokens of one row, not cut, with their places in instruction and text together."""
-        joined = (row.instruction + row.text.strip()).strip()
+        joined = _join(row)
         encoding = self._tokenizer.encode(joined, add_special_tokens=add_special_tokens)
         return [
             Piece(token_id, piece, None) if special else Piece(token_id, joined[span[0] : span[1]], span)
@@ -169,8 +169,8 @@ class Tokenizer:
         ]
 
     def _joined(self, rows: list[Row], starts: Int64, max_seq_length: int) -> Tokens:
-        joined = [(row.instruction + row.text.strip()).strip() for row in rows]
-        encodings = self._tokenizer.encode_batch_fast(joined)  # spread over threads by the library
+        # spread over threads by the library
+        encodings = self._tokenizer.encode_batch_fast([_join(row) for row in rows])
         return self._packed([encoding.ids for encoding in encodings], starts, max_seq_length)
 
     def _packed(self, ids: list[list[int]], starts: Int64, max_seq_length: int) -> Tokens:
@@ -191,3 +191,8 @@ class Tokenizer:
         counts = [min(len(encoding.ids), max_seq_length) - 1 for encoding in encodings]
         known = {text: count if count > 1 else 0 for text, count in zip(distinct, counts, strict=True)}
         return np.array([known[row.instruction.strip()] for row in rows], dtype=np.int64)
+
+
+def _join(row: Row) -> str:
+    """Instruction and text as the reference tokenises them."""
+    return (row.instruction + row.text.strip()).strip()
