@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,13 @@ def run_native(session: NativeSession, tokens: Tokens) -> Callable[[], object]:
 
 
 def run_onnxruntime(session: Session, tokens: Tokens) -> Callable[[], object]:
-    batches = list(plan_batches(tokens.lengths, batch_size=32, token_budget=TOKEN_BUDGET))
+    batches = list(_batches(tokens))
     return lambda: [session.sentence_embeddings(tokens, batch) for batch in batches]
+
+
+def _batches(tokens: Tokens) -> Iterator[npt.NDArray[np.int64]]:
+    """Those of `encode()` on onnxruntime."""
+    return plan_batches(tokens.lengths, batch_size=32, token_budget=TOKEN_BUDGET, run_cost=Session.run_cost)
 
 
 def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], object]:
@@ -130,7 +135,7 @@ def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], ob
     torch.set_num_threads(threads)
     encoder = T5EncoderModel.from_pretrained(checkpoint).eval()
     batches = []
-    for rows in plan_batches(tokens.lengths, batch_size=32, token_budget=TOKEN_BUDGET):
+    for rows in _batches(tokens):
         input_ids, attention_mask, _ = tokens.padded(rows)
         batches.append((torch.from_numpy(input_ids), torch.from_numpy(attention_mask)))
 

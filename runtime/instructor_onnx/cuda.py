@@ -35,6 +35,9 @@ class GpuOutOfMemoryError(MemoryError):
 class CudaSession(Session):
     """One opened ONNX model on a GPU: the `Engine` with buffers on the device. One run at a time."""
 
+    # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
+    run_cost = 1024.0
+
     def __init__(self, session: Any, device: Device, num_threads: int) -> None:
         super().__init__(session, device, num_threads)
         self._lock = threading.Lock()  # of the buffers below

@@ -30,6 +30,10 @@ class Engine(Protocol):
     def num_threads(self) -> int:
         """CPU threads of one run."""
 
+    @property
+    def run_cost(self) -> float:
+        """What a run costs besides its tokens, in tokens: padding less is worth another run; inf: nothing is padded."""
+
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """One run over the given rows of `tokens`: float32 [len(rows), embedding_dim]."""
 

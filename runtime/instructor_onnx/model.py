@@ -262,7 +262,12 @@ class INSTRUCTOR:
         for tokens in self._chunks(rows):
             truncated += tokens.truncated
             masked += (first + np.flatnonzero(tokens.starts >= tokens.lengths)).tolist()
-            for batch in plan_batches(tokens.lengths, batch_size=batch_size, token_budget=self._token_budget):
+            for batch in plan_batches(
+                tokens.lengths,
+                batch_size=batch_size,
+                token_budget=self._token_budget,
+                run_cost=self._engine.run_cost,
+            ):
                 yield Run(tokens, batch, first + batch)
                 progress.update(len(batch))
             first += len(tokens.starts)

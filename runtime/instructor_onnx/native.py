@@ -6,6 +6,7 @@ Reads the weights of the variant's own ONNX model; there is no second copy on di
 from __future__ import annotations
 
 import functools
+import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ class NativeSession:
 
     name = "native"
     device = Device("cpu")
+    run_cost = math.inf  # nothing is padded
 
     def __init__(self, model: Any, graph: Graph, sizes: Model, isa: str, num_threads: int) -> None:
         self._model = model

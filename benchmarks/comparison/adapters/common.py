@@ -12,6 +12,7 @@ import numpy.typing as npt
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest
 from instructor_onnx.inputs import as_rows
+from instructor_onnx.session import Session
 from instructor_onnx.tokens import Tokenizer
 
 from comparison.rivals import Job
@@ -64,7 +65,9 @@ class ByTokens:
     def encode(self, rows: list[Row]) -> Float32:
         tokens = self._tokenizer(as_rows(rows)[0], self._model.max_seq_length)
         vectors = np.empty((len(rows), self._model.embedding_dim), dtype=np.float32)
-        for batch in plan_batches(tokens.lengths, batch_size=len(rows), token_budget=self._budget):
+        for batch in plan_batches(
+            tokens.lengths, batch_size=len(rows), token_budget=self._budget, run_cost=Session.run_cost
+        ):
             vectors[batch] = self._run(*tokens.padded(batch))  # input_ids, attention_mask, pooling_mask
         return vectors
 

@@ -139,7 +139,12 @@ class Batcher:
                 break
         lengths = np.array([job.lengths[row] for job, row in window])
         # a row has at least one token: the budget bounds the rows too
-        batches = plan_batches(lengths, batch_size=self._token_budget, token_budget=self._token_budget)
+        batches = plan_batches(
+            lengths,
+            batch_size=self._token_budget,
+            token_budget=self._token_budget,
+            run_cost=self._engine.run_cost,
+        )
         chosen = [window[index] for index in next(batch for batch in batches if 0 in batch)]
         now = time.perf_counter()
         for job, row in chosen:
