@@ -31,10 +31,10 @@ struct Workspace {
     int64_t x_stride, qkv_stride, inner_stride;
     float* x;            // [rows, x_stride], the residual stream
     float* qkv;          // [rows, qkv_stride]
-    Activation* a;       // [rows, k padded], the input of qkv, o and wi in turn
+    Activation* a;       // [rows, stride of k padded], the input of qkv, o and wi in turn
     float* a_scale;      // [rows]
     float* inner;        // [FEED_FORWARD_ROWS, inner_stride]
-    Activation* f;       // [FEED_FORWARD_ROWS, d_ff padded], the input of wo
+    Activation* f;       // [FEED_FORWARD_ROWS, stride of d_ff padded], the input of wo
     float* f_scale;      // [FEED_FORWARD_ROWS]
     HeadScratch head;    // this member's
     float* row;          // this member's: one normed row
@@ -52,10 +52,10 @@ inline Workspace lay_out(const Model& model, int64_t rows, int64_t longest, int 
     w.inner_stride = layer.wi.n_padded;
     w.x = carver.take<float>(rows * w.x_stride);
     w.qkv = carver.take<float>(rows * w.qkv_stride);
-    w.a = carver.take<Activation>((rows + TILE_ROWS) * widest);
+    w.a = carver.take<Activation>((rows + TILE_ROWS) * Tiles::stride(widest));
     w.a_scale = carver.take<float>(rows);
     w.inner = carver.take<float>(some * w.inner_stride);
-    w.f = carver.take<Activation>((some + TILE_ROWS) * layer.wo.k_padded);
+    w.f = carver.take<Activation>((some + TILE_ROWS) * Tiles::stride(layer.wo.k_padded));
     w.f_scale = carver.take<float>(some);
     for (int m = 0; m < members; ++m) {
         const HeadScratch head{carver.take<float>(length * model.config.d_kv),
@@ -96,7 +96,7 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
     const int64_t d = model.config.d_model, padded = model.layers[0].qkv.k_padded;
     for (int64_t row = mine.first; row < mine.last; ++row) {
         rms_norm(w.x + row * w.x_stride, gain, d, model.config.layer_norm_epsilon, w.row);
-        w.a_scale[row] = quantize_row(w.row, d, padded, false, w.a + row * padded);
+        w.a_scale[row] = quantize_row(w.row, d, padded, false, w.a + row * Tiles::stride(padded));
     }
 }
 
@@ -122,7 +122,8 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
     }
     team.sync();
     for (int64_t r = mine.first; r < mine.last; ++r) {
-        w.a_scale[r] = quantize_row(w.qkv + r * w.qkv_stride, layer.o.k, layer.o.k_padded, false, w.a + r * layer.o.k_padded);
+        w.a_scale[r] = quantize_row(w.qkv + r * w.qkv_stride, layer.o.k, layer.o.k_padded, false,
+                                    w.a + r * Tiles::stride(layer.o.k_padded));
     }
     team.sync();
     multiply(w.a, unit.rows, layer.o, panels(layer.o, team, me), [&](int64_t r, int64_t column, F value) {
@@ -138,7 +139,7 @@ inline void feed_forward(const Model& model, const Layer& layer, const Unit& uni
     const bool gated = model.config.gated;
     for (int64_t first = 0; first < unit.rows; first += FEED_FORWARD_ROWS) {
         const int64_t count = unit.rows - first < FEED_FORWARD_ROWS ? unit.rows - first : FEED_FORWARD_ROWS;
-        const Activation* a = w.a + first * layer.wi.k_padded;
+        const Activation* a = w.a + first * Tiles::stride(layer.wi.k_padded);
         const float* a_scale = w.a_scale + first;
         const Range columns = panels(layer.wi, team, me);
         if (gated) {
@@ -158,7 +159,7 @@ inline void feed_forward(const Model& model, const Layer& layer, const Unit& uni
         const Range mine = team.share(count, me);
         for (int64_t row = mine.first; row < mine.last; ++row) {
             const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
-                                             w.f + row * layer.wo.k_padded);
+                                             w.f + row * Tiles::stride(layer.wo.k_padded));
             w.f_scale[row] = gated ? scale : scale * a_scale[row];
         }
         team.sync();

@@ -162,7 +162,7 @@ int ik_measure_peak(int isa, int threads, double seconds, double* operations_per
         const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(
                                                            std::chrono::duration<double>(seconds));
         in_parallel(threads, [&](int, int) {
-            while (Clock::now() < end) multiplications += chosen.peak(1000);
+            while (Clock::now() < end) multiplications += chosen.peak(10000);
         });
         const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
         *operations_per_second = 2.0 * static_cast<double>(multiplications) / spent;

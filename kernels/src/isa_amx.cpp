@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "tiles.h"
 
 namespace {
 
@@ -20,7 +21,7 @@ struct alignas(64) TileConfig {
 // GCC's intrinsics do not say that they read or write memory.
 inline void fence() { asm volatile("" ::: "memory"); }
 
-struct Tiles {
+struct Tiles : PlainTiles {
     static constexpr int64_t ROWS = 32, COLUMNS = 32, DEPTH = 64;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
     static constexpr int64_t BYTES = 16 * 64;  // of a tile

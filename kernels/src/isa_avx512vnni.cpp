@@ -4,15 +4,15 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "tiles.h"
 
 namespace {
 
 using Activation = uint8_t;
 
-struct Tiles {
+struct Tiles : PlainTiles {
     static constexpr int64_t ROWS = 12, COLUMNS = 32, DEPTH = 4;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
-    struct Session {};
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
     template <int R>
@@ -39,20 +39,7 @@ struct Tiles {
     }
 
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        switch (rows) {
-            case 1: return tile<1>(a, stride, panel, k, sums);
-            case 2: return tile<2>(a, stride, panel, k, sums);
-            case 3: return tile<3>(a, stride, panel, k, sums);
-            case 4: return tile<4>(a, stride, panel, k, sums);
-            case 5: return tile<5>(a, stride, panel, k, sums);
-            case 6: return tile<6>(a, stride, panel, k, sums);
-            case 7: return tile<7>(a, stride, panel, k, sums);
-            case 8: return tile<8>(a, stride, panel, k, sums);
-            case 9: return tile<9>(a, stride, panel, k, sums);
-            case 10: return tile<10>(a, stride, panel, k, sums);
-            case 11: return tile<11>(a, stride, panel, k, sums);
-            default: return tile<12>(a, stride, panel, k, sums);
-        }
+        run_tile<Tiles>(rows, a, stride, panel, k, sums);
     }
 };
 

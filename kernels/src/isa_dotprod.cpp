@@ -2,15 +2,15 @@
 #include "simd_neon.h"
 
 #include "cpu.h"
+#include "tiles.h"
 
 namespace {
 
 using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
 
-struct Tiles {
+struct Tiles : PlainTiles {
     static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
-    struct Session {};
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
     template <int R, int GROUP>
@@ -41,12 +41,7 @@ struct Tiles {
     }
 
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        switch (rows) {
-            case 1: return tile<1>(a, stride, panel, k, sums);
-            case 2: return tile<2>(a, stride, panel, k, sums);
-            case 3: return tile<3>(a, stride, panel, k, sums);
-            default: return tile<4>(a, stride, panel, k, sums);
-        }
+        run_tile<Tiles>(rows, a, stride, panel, k, sums);
     }
 };
 

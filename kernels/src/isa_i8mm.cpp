@@ -2,15 +2,15 @@
 #include "simd_neon.h"
 
 #include "cpu.h"
+#include "tiles.h"
 
 namespace {
 
 using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
 
-struct Tiles {
+struct Tiles : PlainTiles {
     static constexpr int64_t ROWS = 6, COLUMNS = 16, DEPTH = 8;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
-    struct Session {};
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 8 * (8 * COLUMNS) + 8 * column + k % 8; }
 
     template <int PAIRS>

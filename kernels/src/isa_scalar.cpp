@@ -1,14 +1,14 @@
 // Every machine: plain C++, the reference that the other instruction sets must equal bit for bit.
 #include "simd_scalar.h"
+#include "tiles.h"
 
 namespace {
 
 using Activation = int16_t;
 
-struct Tiles {
+struct Tiles : PlainTiles {
     static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 1;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
-    struct Session {};
     static constexpr int64_t place(int64_t k, int64_t column) { return k * COLUMNS + column; }
 
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {

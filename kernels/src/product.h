@@ -1,8 +1,10 @@
 // Activations times a weight matrix: the loops around an instruction set's tile. Needs F, Activation and Tiles:
-//   Tiles::ROWS, COLUMNS, DEPTH      the tile, and what k is padded to
+//   Tiles::ROWS, COLUMNS, DEPTH        the tile, and what k is padded to
 //   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
-//   Tiles::Session                  lives around calls of run
-//   Tiles::place(k, column)          where a weight lies in its panel
+//   Tiles::place(k, column)            where a weight lies in its panel
+//   Tiles::stride(k)                   Activations from one row to the next
+//   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
+//   Tiles::Session                     lives around calls of run
 //   Tiles::run(rows, a, stride, panel, k, sums)  int32 [rows, COLUMNS], rows <= ROWS
 #pragma once
 
@@ -41,6 +43,7 @@ template <class Finish>
 inline void multiply(const Activation* a, int64_t rows, const Product& w, Range panels, Finish finish) {
     [[maybe_unused]] const Tiles::Session session;
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
+    const int64_t stride = Tiles::stride(w.k_padded);
     const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
     int64_t block = ACTIVATION_BYTES / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
@@ -53,7 +56,7 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
             for (int64_t t = 0; t < tiles; ++t) {  // tiles of nearly equal height
                 const int64_t row = first + count * t / tiles;
                 const int64_t height = first + count * (t + 1) / tiles - row;
-                Tiles::run(static_cast<int>(height), a + row * w.k_padded, w.k_padded, weights, w.k_padded, sums);
+                Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, sums);
                 for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
                     const int64_t column = panel * Tiles::COLUMNS + c;
                     const F scale = load(w.scales + column);
@@ -67,19 +70,21 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
     }
 }
 
-// Multiplications of the tile alone, on data that stays in the first-level cache.
+// Multiplications of the tile alone, on data that stays in the first-level cache. The activations are small and
+// positive: AVX2 has the least work with these.
 inline int64_t peak(int64_t repeats) {
-    constexpr int64_t K = 512;
+    constexpr int64_t K = 512, STRIDE = Tiles::stride(K);
     alignas(64) int8_t weights[K * Tiles::COLUMNS];
-    alignas(64) Activation activations[TILE_ROWS * K];
+    alignas(64) Activation activations[TILE_ROWS * STRIDE];
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
     uint32_t seed = 1;
     for (int8_t& weight : weights) weight = static_cast<int8_t>((seed = seed * 1664525u + 1013904223u) >> 24);
-    for (Activation& value : activations) value = static_cast<Activation>((seed = seed * 1664525u + 1013904223u) >> 25);
+    for (Activation& value : activations) value = static_cast<Activation>((seed = seed * 1664525u + 1013904223u) >> 26);
+    for (int64_t row = 0; row < TILE_ROWS; ++row) Tiles::arrange(activations + row * STRIDE, K);
     [[maybe_unused]] const Tiles::Session session;
     volatile int32_t sink = 0;
     for (int64_t i = 0; i < repeats; ++i) {
-        Tiles::run(Tiles::ROWS, activations, K, weights, K, sums);
+        Tiles::run(Tiles::ROWS, activations, STRIDE, weights, K, sums);
         sink = sink + sums[i % (Tiles::ROWS * Tiles::COLUMNS)];
     }
     return repeats * K * Tiles::COLUMNS * Tiles::ROWS;

@@ -59,7 +59,7 @@ inline void rms_norm(const float* x, const float* gain, int64_t n, float epsilon
     for (int64_t i = 0; i < n; i += LANES) store(out + i, mul(div(load(x + i), divisor), load(gain + i)));
 }
 
-// round(x * levels / max|x|) + zero, and the scale that turns it back; zeros up to `padded`.
+// round(x * levels / max|x|) + zero, and the scale that turns it back; zeros up to `padded`, arranged for the tiles.
 inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positive, Activation* out) {
     const int64_t whole = n / LANES * LANES;
     const F rest = load_part(x + whole, n - whole);
@@ -75,6 +75,7 @@ inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positi
     }
     memset(out + whole, 0, static_cast<size_t>(padded - whole) * sizeof(Activation));
     if (n > whole) store_whole(out + whole, add(max(min(nearest(mul(rest, steps)), high), low), zero));
+    Tiles::arrange(out, padded);
     return reach * static_cast<float>(positive ? 1.0 / 255 : 1.0 / 127);
 }
 

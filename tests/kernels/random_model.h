@@ -37,7 +37,7 @@ private:
         reals(n, 0.0005f, 0.003f);
     }
     void weight(int64_t count) {
-        std::uniform_int_distribution<int> values(-127, 127);
+        std::uniform_int_distribution<int> values(-128, 127);
         weights.emplace_back(count);
         for (int8_t& value : weights.back()) value = static_cast<int8_t>(values(random_));
         tensors.push_back({weights.back().data(), count});
