@@ -1,4 +1,4 @@
-// The whole model over one unit of texts, stage by stage; between stages the team waits for each other.
+// The whole model over one unit of texts, stage by stage: each begins when the one before it is done.
 // Needs F, Activation and Tiles (product.h). Every number of a row is computed by one thread in one order.
 #pragma once
 
@@ -74,7 +74,7 @@ inline int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest
     return carver.used();
 }
 
-inline Range panels(const Product& w, Team& team, int member) { return team.share(w.n_padded / Tiles::COLUMNS, member); }
+inline int64_t panels(const Product& w) { return w.n_padded / Tiles::COLUMNS; }
 
 inline void embed(const Model& model, const Unit& unit, Workspace& w, Range mine) {
     const int64_t d = model.config.d_model;
@@ -100,74 +100,79 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
     }
 }
 
-inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Team& team, int me) {
-    const Range mine = team.share(unit.rows, me);
-    normed_rows(model, layer.attention_norm, w, mine);
-    team.sync();
-    multiply(w.a, unit.rows, layer.qkv, panels(layer.qkv, team, me), [&](int64_t row, int64_t column, F value) {
-        store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
+inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
+    team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
+    team.share(panels(layer.qkv), [&](Range columns) {
+        multiply(w.a, unit.rows, layer.qkv, columns, [&](int64_t row, int64_t column, F value) {
+            store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
+        });
     });
-    team.sync();
     const int64_t heads = model.config.num_heads;
-    const Range tasks = team.share(unit.count * heads, me);
-    int64_t row = 0;
-    for (int64_t t = 0; t < unit.count; ++t) {
-        const int64_t length = unit.texts[t].length;
-        for (int64_t head = 0; head < heads; ++head) {
-            const int64_t task = t * heads + head;
-            if (task < tasks.first || task >= tasks.last || length == 0) continue;
-            attention(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
+    team.share(unit.count * heads, [&](Range tasks) {
+        int64_t row = 0;
+        for (int64_t t = 0; t < unit.count; ++t) {
+            const int64_t length = unit.texts[t].length;
+            for (int64_t head = 0; head < heads; ++head) {
+                const int64_t task = t * heads + head;
+                if (task < tasks.first || task >= tasks.last || length == 0) continue;
+                attention(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
+            }
+            row += length;
         }
-        row += length;
-    }
-    team.sync();
-    for (int64_t r = mine.first; r < mine.last; ++r) {
-        w.a_scale[r] = quantize_row(w.qkv + r * w.qkv_stride, layer.o.k, layer.o.k_padded, false,
-                                    w.a + r * Tiles::stride(layer.o.k_padded));
-    }
-    team.sync();
-    multiply(w.a, unit.rows, layer.o, panels(layer.o, team, me), [&](int64_t r, int64_t column, F value) {
-        float* x = w.x + r * w.x_stride + column;
-        store(x, add(load(x), mul(value, set(w.a_scale[r]))));
     });
-    team.sync();
+    team.share(unit.rows, [&](Range rows) {
+        for (int64_t row = rows.first; row < rows.last; ++row) {
+            w.a_scale[row] = quantize_row(w.qkv + row * w.qkv_stride, layer.o.k, layer.o.k_padded, false,
+                                          w.a + row * Tiles::stride(layer.o.k_padded));
+        }
+    });
+    team.share(panels(layer.o), [&](Range columns) {
+        multiply(w.a, unit.rows, layer.o, columns, [&](int64_t row, int64_t column, F value) {
+            float* x = w.x + row * w.x_stride + column;
+            store(x, add(load(x), mul(value, set(w.a_scale[row]))));
+        });
+    });
 }
 
-inline void feed_forward(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Team& team, int me) {
-    normed_rows(model, layer.feed_forward_norm, w, team.share(unit.rows, me));
-    team.sync();
+// act(x wi) of some rows, in `inner`; gated: gelu(x wi) * (x wi_1).
+inline void inner_rows(const Layer& layer, bool gated, const Activation* a, const float* a_scale, int64_t count,
+                       Workspace& w, Range columns) {
+    if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
+        multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
+            store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
+        });
+        return;
+    }
+    multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
+        store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
+    });
+    multiply(a, count, layer.wi_1, columns, [&](int64_t row, int64_t column, F value) {
+        float* inner = w.inner + row * w.inner_stride + column;
+        store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
+    });
+}
+
+inline void feed_forward(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
+    team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.feed_forward_norm, w, rows); });
     const bool gated = model.config.gated;
     for (int64_t first = 0; first < unit.rows; first += FEED_FORWARD_ROWS) {
         const int64_t count = unit.rows - first < FEED_FORWARD_ROWS ? unit.rows - first : FEED_FORWARD_ROWS;
         const Activation* a = w.a + first * Tiles::stride(layer.wi.k_padded);
         const float* a_scale = w.a_scale + first;
-        const Range columns = panels(layer.wi, team, me);
-        if (gated) {
-            multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
-                store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
-            });
-            multiply(a, count, layer.wi_1, columns, [&](int64_t row, int64_t column, F value) {
-                float* inner = w.inner + row * w.inner_stride + column;
-                store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
-            });
-        } else {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-            multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
-                store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
-            });
-        }
-        team.sync();
-        const Range mine = team.share(count, me);
-        for (int64_t row = mine.first; row < mine.last; ++row) {
-            const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
-                                             w.f + row * Tiles::stride(layer.wo.k_padded));
-            w.f_scale[row] = gated ? scale : scale * a_scale[row];
-        }
-        team.sync();
-        multiply(w.f, count, layer.wo, panels(layer.wo, team, me), [&](int64_t row, int64_t column, F value) {
-            float* x = w.x + (first + row) * w.x_stride + column;
-            store(x, add(load(x), mul(value, set(w.f_scale[row]))));
+        team.share(panels(layer.wi), [&](Range columns) { inner_rows(layer, gated, a, a_scale, count, w, columns); });
+        team.share(count, [&](Range rows) {
+            for (int64_t row = rows.first; row < rows.last; ++row) {
+                const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
+                                                 w.f + row * Tiles::stride(layer.wo.k_padded));
+                w.f_scale[row] = gated ? scale : scale * a_scale[row];
+            }
         });
-        team.sync();
+        team.share(panels(layer.wo), [&](Range columns) {
+            multiply(w.f, count, layer.wo, columns, [&](int64_t row, int64_t column, F value) {
+                float* x = w.x + (first + row) * w.x_stride + column;
+                store(x, add(load(x), mul(value, set(w.f_scale[row]))));
+            });
+        });
     }
 }
 
@@ -200,38 +205,39 @@ inline void pool(const Model& model, const float* rows, int64_t stride, const Te
     }
 }
 
-inline void results(const Model& model, const Unit& unit, Workspace& w, Team& team, int me) {
+inline void results(const Model& model, const Unit& unit, Workspace& w, Member& team) {
     const int64_t d = model.config.d_model;
-    const Range mine = team.share(unit.rows, me);
-    for (int64_t row = mine.first; row < mine.last; ++row) {
-        float* x = w.x + row * w.x_stride;
-        rms_norm(x, model.final_norm, d, model.config.layer_norm_epsilon, x);
-    }
-    team.sync();
-    const Range texts = team.share(unit.count, me);
-    const float* rows = w.x;
-    for (int64_t t = 0; t < unit.count; ++t) {
-        const Text& text = unit.texts[t];
-        if (t >= texts.first && t < texts.last) {
-            pool(model, rows, w.x_stride, text, w.row, w.vector);
-            for (int64_t i = 0; text.tokens && i < text.length; ++i) {
-                memcpy(text.tokens + i * d, rows + i * w.x_stride, static_cast<size_t>(d) * sizeof(float));
-            }
+    team.share(unit.rows, [&](Range rows) {
+        for (int64_t row = rows.first; row < rows.last; ++row) {
+            float* x = w.x + row * w.x_stride;
+            rms_norm(x, model.final_norm, d, model.config.layer_norm_epsilon, x);
         }
-        rows += text.length * w.x_stride;
-    }
+    });
+    team.share(unit.count, [&](Range texts) {
+        const float* rows = w.x;
+        for (int64_t t = 0; t < texts.last; ++t) {
+            const Text& text = unit.texts[t];
+            if (t >= texts.first) {
+                pool(model, rows, w.x_stride, text, w.row, w.vector);
+                for (int64_t i = 0; text.tokens && i < text.length; ++i) {
+                    memcpy(text.tokens + i * d, rows + i * w.x_stride, static_cast<size_t>(d) * sizeof(float));
+                }
+            }
+            rows += text.length * w.x_stride;
+        }
+    });
 }
 
-inline void encode(const Model& model, const Unit& unit, char* workspace, Team& team, int member) {
+inline void encode(const Model& model, const Unit& unit, char* workspace, Team& team, int slot) {
+    Member member(team, slot);
     Carver carver(workspace);
-    Workspace w = lay_out(model, unit.rows, unit.longest, team.size(), member, carver);
-    embed(model, unit, w, team.share(unit.rows, member));
-    // no wait: a member norms the rows that it has looked up
+    Workspace w = lay_out(model, unit.rows, unit.longest, member.slots(), slot, carver);
+    member.share(unit.rows, [&](Range rows) { embed(model, unit, w, rows); });
     for (int64_t i = 0; i < model.config.num_layers; ++i) {
-        self_attention(model, model.layers[i], unit, w, team, member);
-        feed_forward(model, model.layers[i], unit, w, team, member);
+        self_attention(model, model.layers[i], unit, w, member);
+        feed_forward(model, model.layers[i], unit, w, member);
     }
-    results(model, unit, w, team, member);
+    results(model, unit, w, member);
 }
 
 inline Isa make_isa(const char* name, bool (*supported)(), int64_t unit_rows) {

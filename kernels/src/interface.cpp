@@ -161,7 +161,7 @@ int ik_measure_peak(int isa, int threads, double seconds, double* operations_per
         using Clock = std::chrono::steady_clock;
         const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(
                                                            std::chrono::duration<double>(seconds));
-        in_parallel(threads, [&](int, int) {
+        in_parallel(threads, [&](int) {
             while (Clock::now() < end) multiplications += chosen.peak(10000);
         });
         const double spent = std::chrono::duration<double>(Clock::now() - begin).count();

@@ -70,8 +70,8 @@ struct Isa {
     int32_t zero_signed, zero_positive;
     void (*pack)(const int8_t* weight, Product& product, int64_t first_panel, int64_t last_panel);
     int64_t (*workspace_bytes)(const Model& model, int64_t rows, int64_t longest, int members);
-    // Every member of the team calls this with its own index.
-    void (*encode)(const Model& model, const Unit& unit, char* workspace, Team& team, int member);
+    // Every member of the team calls this with its own slot; it returns when the unit is done.
+    void (*encode)(const Model& model, const Unit& unit, char* workspace, Team& team, int slot);
     int64_t (*peak)(int64_t repeats);  // multiplications done; the time is the caller's to take
 };
 

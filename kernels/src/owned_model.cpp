@@ -100,8 +100,9 @@ public:
         const int32_t zero = positive ? isa_.zero_positive : isa_.zero_signed;
         for (int64_t i = 0; i < product.n_padded; ++i) product.correction[i] = zero;
         const int64_t panels = product.n_padded / isa_.columns;
-        in_parallel(threads_, [&](int member, int members) {
-            isa_.pack(weight, product, panels * member / members, panels * (member + 1) / members);
+        Team team(threads_, threads_);
+        in_parallel(threads_, [&](int slot) {
+            Member(team, slot).share(panels, [&](Range some) { isa_.pack(weight, product, some.first, some.last); });
         });
         return product;
     }

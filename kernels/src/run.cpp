@@ -83,26 +83,22 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
     std::vector<Memory> workspaces;  // memory that is never touched costs nothing
     for (int i = 0; i < threads; ++i) workspaces.push_back(allocate(bytes));
 
-    // The biggest units, those left over when every thread has as many of its own as the others, go to teams.
+    // The biggest units, those left over when every thread has as many of its own as the others, go to teams. A thread
+    // begins with its own team and then helps the others.
     const int units = static_cast<int>(plan.units.size()), shared = units % threads;
     std::vector<std::unique_ptr<Team>> teams;
-    const auto first_of = [&](int team) { return threads * team / shared; };
-    for (int i = 0; i < shared; ++i) teams.push_back(std::make_unique<Team>(first_of(i + 1) - first_of(i)));
-    std::atomic<int> next{0};
-    in_parallel(threads, [&](int member, int members) {
-        char* own = workspaces[member].get();
-        if (members == threads) {
-            for (int i = 0; i < shared; ++i) {
-                const int first = first_of(i);
-                if (member < first || member >= first_of(i + 1)) continue;
-                model.isa->encode(model, plan.units[i], workspaces[first].get(), *teams[i], member - first);
-                teams[i]->sync();  // the first member's workspace is its own again
-            }
+    for (int i = 0; i < shared; ++i) {
+        teams.push_back(std::make_unique<Team>(threads * (i + 1) / shared - threads * i / shared, threads));
+    }
+    std::atomic<int> next{shared};
+    in_parallel(threads, [&](int member) {
+        for (int i = 0; i < shared; ++i) {
+            const int team = (member * shared / threads + i) % shared;
+            model.isa->encode(model, plan.units[team], workspaces[team].get(), *teams[team], member);
         }
-        Team alone(1);
-        const int begin = members == threads ? shared : 0;  // fewer threads than asked for: no teams
-        for (int i; (i = begin + next.fetch_add(1)) < units;) {
-            model.isa->encode(model, plan.units[i], own, alone, 0);
+        Team alone(1, 1);  // all shared units are done: their workspaces are free
+        for (int i; (i = next.fetch_add(1)) < units;) {
+            model.isa->encode(model, plan.units[i], workspaces[member].get(), alone, 0);
         }
     });
 }

@@ -1,4 +1,5 @@
-// Threads that work on one unit together, stage by stage.
+// Threads that work on one unit together, stage by stage. A stage waits for its work and not for any thread: one that
+// the system has not let run yet, or has taken the core from, leaves what it has not begun to the others.
 #pragma once
 
 #include <stdint.h>
@@ -11,24 +12,52 @@ struct Range {
 
 class Team {
 public:
-    explicit Team(int size) : size_(size) {}
+    // size: members there is work for; slots: members there may be, each with scratch of its own.
+    Team(int size, int slots) : size_(size), slots_(slots) {}
 
     int size() const { return size_; }
+    int slots() const { return slots_; }
 
-    // The share of `member` in `total` things.
-    Range share(int64_t total, int member) const { return {total * member / size_, total * (member + 1) / size_}; }
+private:
+    friend class Member;
 
-    // Wait until every member is here. Spins for the microseconds that a stage's imbalance takes, then yields.
-    void sync() {
-        if (size_ > 1) wait();
+    // The next piece of a stage, or -1: all are taken, or the stage is over.
+    int64_t take(uint32_t stage, int64_t pieces);
+    void finish(uint32_t stage, int64_t pieces);
+    void wait(uint32_t stage) const;  // until it is over
+
+    const int size_, slots_;
+    alignas(64) uint64_t next_ = 0;  // stage and, in the lower half, its next piece
+    alignas(64) int64_t finished_ = 0;
+};
+
+// One thread's way through the stages, which are the same for every member.
+class Member {
+public:
+    Member(Team& team, int slot) : team_(team), slot_(slot) {}
+
+    int slot() const { return slot_; }
+    int slots() const { return team_.slots(); }
+
+    // work(Range) for all of 0 ... total, in pieces; returns when the team has done all of them.
+    template <class Work>
+    void share(int64_t total, Work work) {
+        if (team_.slots() == 1) return work(Range{0, total});
+        const int64_t most = PIECES * team_.size(), pieces = total < most ? total : most;
+        if (pieces == 0) return;
+        for (int64_t piece; (piece = team_.take(stage_, pieces)) >= 0;) {
+            work(Range{total * piece / pieces, total * (piece + 1) / pieces});
+            team_.finish(stage_, pieces);
+        }
+        team_.wait(stage_++);
     }
 
 private:
-    void wait();
+    static constexpr int64_t PIECES = 2;  // of a stage, for each member
 
-    const int size_;
-    alignas(64) int arrived_ = 0;
-    alignas(64) unsigned phase_ = 0;
+    Team& team_;
+    const int slot_;
+    uint32_t stage_ = 0;
 };
 
 }  // namespace instructor
