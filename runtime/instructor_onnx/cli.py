@@ -96,7 +96,7 @@ def _export(args: argparse.Namespace) -> None:
 def _encode(args: argparse.Namespace) -> None:
     job = _job(args)
     total = stream.prepare(job)
-    model = _model(args, engine=args.engine)
+    model = _model(args)
     identity = stream.model_identity(model)
     done = stream.run(model, job, identity=identity, total=total, show_progress=not args.quiet)
     if not args.quiet:
@@ -208,13 +208,13 @@ def _bench(args: argparse.Namespace) -> None:
         args.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _model(args: argparse.Namespace, *, engine: str | None = None, token_budget: int | None = None) -> INSTRUCTOR:
+def _model(args: argparse.Namespace, *, token_budget: int | None = None) -> INSTRUCTOR:
     """The model that `encode` and `serve` are told to load."""
     model = INSTRUCTOR(
         args.bundle,
         variant=args.variant,
         device=args.device,
-        engine=engine,
+        engine=args.engine,
         num_threads=args.threads,
         token_budget=token_budget,
         **_hub_options(args),

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -75,6 +76,16 @@ def test_the_key_comes_from_the_environment(tmp_path: Path) -> None:
             "instructor-mini:title",
             "instructor-mini:query",
         ]
+
+
+def test_every_option_of_the_model_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SimpleNamespace()
+    monkeypatch.setattr(cli, "INSTRUCTOR", lambda name, **options: vars(model).update(options, name=name) or model)
+    monkeypatch.setattr("instructor_onnx.server.serve", lambda load, options: load())
+    options = "--variant int8 --device cpu --engine onnxruntime --threads 3 --max-batch-tokens 99 --max-seq-length 77"
+    assert cli.main(["serve", "some-bundle", *options.split()]) == 0
+    wanted = {"name": "some-bundle", "variant": "int8", "device": "cpu", "engine": "onnxruntime", "num_threads": 3}
+    assert vars(model).items() >= (wanted | {"token_budget": 99, "max_seq_length": 77}).items()
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
