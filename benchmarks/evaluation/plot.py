@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from evaluation.report import differences
+from evaluation.report import shown_differences
 
 COLOURS = ("#4c566a", "#2f6f9f", "#d08a2e", "#6a994e", "#a4508b")
 TOLERATED = 0.3  # points: the line that the project draws for int8
@@ -23,7 +23,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     titles = [f"{task['title']}\n{task['metrics'][main[name]]}" for name, task in tasks.items()]
     places = range(len(titles))
     # each column against the reference, and the reference against torch: a third difference says no more
-    pairs = [(a, b) for a, b in differences(subject) if subject["reference"] in (a, b)]
+    pairs = shown_differences(subject)
     with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(9, 0.55 * len(titles) + 1.3), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))

@@ -41,10 +41,15 @@ def rewrite_block(readme: Path, text: str, name: str = "quality") -> None:
 
 
 def differences(subject: dict[str, Any]) -> list[tuple[str, str]]:
-    """(column, other column) of every difference in the table: to torch, and to the reference."""
+    """(column, other column) of everything that is compared: each to torch, and to the reference."""
     columns: list[str] = subject["columns"]
     bases = [name for name in ("torch", subject["reference"]) if name in columns]
     return [(name, base) for name in columns for base in bases if columns.index(base) < columns.index(name)]
+
+
+def shown_differences(subject: dict[str, Any]) -> list[tuple[str, str]]:
+    """Those of scores: the reference's to torch, all others' to the reference."""
+    return [pair for pair in differences(subject) if subject["reference"] in pair]
 
 
 def _heading(results: dict[str, Any]) -> str:
@@ -63,7 +68,7 @@ def _heading(results: dict[str, Any]) -> str:
 
 def _scores(subject: dict[str, Any], tasks: dict[str, Any]) -> str:
     columns: list[str] = subject["columns"]
-    pairs = differences(subject)
+    pairs = shown_differences(subject)
     rows = []
     for task in tasks.values():
         for key, metric in task["metrics"].items():
