@@ -13,8 +13,8 @@ namespace instructor {
 
 namespace {
 
-// Multiplications that are worth a thread of their own: about five times what starting one costs.
-constexpr double WORTH_A_THREAD = 20e6;
+// Multiplications that are worth a thread of their own: some 50 us, of which starting it costs about half.
+constexpr double WORTH_A_THREAD = 5e6;
 
 double cost(const Model& model, int64_t length) {
     const ik_config& c = model.config;
