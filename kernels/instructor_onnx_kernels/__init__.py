@@ -7,6 +7,7 @@ ctypes lets go of the GIL during a call.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -150,12 +151,8 @@ class Model:
             threads,
             ctypes.addressof(self._pointer),
         )
-
-    def __del__(self) -> None:
-        # When the interpreter ends, the module's names may be gone before its models; the system frees their memory.
-        if _library is not None and getattr(self, "_pointer", None):
-            _library.ik_model_free(self._pointer)
-            self._pointer = ctypes.c_void_p()
+        # Not a __del__: that may run when the interpreter has ended, and half of what it needs is gone.
+        weakref.finalize(self, _library.ik_model_free, self._pointer).atexit = False
 
     def encode(
         self,
