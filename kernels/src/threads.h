@@ -2,9 +2,9 @@
 #pragma once
 
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 namespace instructor {
@@ -34,7 +34,7 @@ void in_parallel(int threads, Work work) {
                 if (--call->inside == 0) call->left.notify_one();
             }).detach();
         }
-    } catch (const std::system_error&) {  // no more threads to be had
+    } catch (const std::exception&) {  // no more threads, or no memory for one, to be had
     }
     work(0);
     std::unique_lock<std::mutex> lock(call->mutex);

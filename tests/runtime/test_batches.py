@@ -32,7 +32,7 @@ def test_no_rows_no_batches() -> None:
 
 
 @given(LENGTHS, st.integers(1, 40), st.integers(1, 2000), st.integers(0, 200))
-def test_a_run_cost_keeps_rows_and_bounds_and_pads_less(
+def test_a_run_cost_keeps_order_and_bounds(
     lengths: np.ndarray, batch_size: int, token_budget: int, run_cost: int
 ) -> None:
     fullest = list(plan_batches(lengths, batch_size=batch_size, token_budget=token_budget))
