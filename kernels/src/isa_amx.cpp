@@ -40,39 +40,41 @@ struct Tiles : PlainTiles {
         ~Session() { _tile_release(); }
     };
 
-    // Always reads and writes whole tiles: rows past the last are buffer to spare, and their sums are ignored.
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    // Sums of 16 rows, or where TALL of 32. Reads and writes whole tiles: rows past the last are buffer to spare, and
+    // their sums are ignored.
+    template <bool TALL>
+    static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
         constexpr int64_t SUM_STRIDE = COLUMNS * sizeof(int32_t);
         fence();
         _tile_zero(0);
         _tile_zero(1);
-        if (rows > 16) {
+        if constexpr (TALL) {
             _tile_zero(2);
             _tile_zero(3);
-            for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
-                _tile_loadd(6, panel, 64);
-                _tile_stream_loadd(4, a + i, stride);
-                _tile_dpbusd(0, 4, 6);
-                _tile_loadd(7, panel + BYTES, 64);
-                _tile_dpbusd(1, 4, 7);
+        }
+        for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
+            _tile_loadd(6, panel, 64);
+            _tile_stream_loadd(4, a + i, stride);
+            _tile_dpbusd(0, 4, 6);
+            _tile_loadd(7, panel + BYTES, 64);
+            _tile_dpbusd(1, 4, 7);
+            if constexpr (TALL) {
                 _tile_stream_loadd(5, a + 16 * stride + i, stride);
                 _tile_dpbusd(2, 5, 6);
                 _tile_dpbusd(3, 5, 7);
             }
-            _tile_stored(2, sums + 16 * COLUMNS, SUM_STRIDE);
-            _tile_stored(3, sums + 16 * COLUMNS + 16, SUM_STRIDE);
-        } else {
-            for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
-                _tile_loadd(6, panel, 64);
-                _tile_stream_loadd(4, a + i, stride);
-                _tile_dpbusd(0, 4, 6);
-                _tile_loadd(7, panel + BYTES, 64);
-                _tile_dpbusd(1, 4, 7);
-            }
         }
         _tile_stored(0, sums, SUM_STRIDE);
         _tile_stored(1, sums + 16, SUM_STRIDE);
+        if constexpr (TALL) {
+            _tile_stored(2, sums + 16 * COLUMNS, SUM_STRIDE);
+            _tile_stored(3, sums + 16 * COLUMNS + 16, SUM_STRIDE);
+        }
         fence();
+    }
+
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        rows > 16 ? products<true>(a, stride, panel, k, sums) : products<false>(a, stride, panel, k, sums);
     }
 };
 

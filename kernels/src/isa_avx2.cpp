@@ -40,7 +40,7 @@ inline __m256i broadcast(const void* four_bytes) {
 
 inline __m256i weights(const int8_t* panel) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(panel)); }
 
-struct Tiles : PlainTiles {
+struct Tiles : RowTiles<Tiles, Activation> {
     static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
@@ -170,10 +170,6 @@ struct Tiles : PlainTiles {
             const Activation* behind = a + r * stride + k + sizeof(Tail) / sizeof(Activation);
             if (tails[r].rests) add_rests(behind, tails[r].rests, panel, sums + r * COLUMNS);
         }
-    }
-
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        run_tile<Tiles>(rows, a, stride, panel, k, sums);
     }
 };
 

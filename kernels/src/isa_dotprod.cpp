@@ -8,7 +8,7 @@ namespace {
 
 using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
 
-struct Tiles : PlainTiles {
+struct Tiles : RowTiles<Tiles, Activation> {
     static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
@@ -38,10 +38,6 @@ struct Tiles : PlainTiles {
         for (int r = 0; r < R; ++r) {
             for (int c = 0; c < 4; ++c) vst1q_s32(sums + r * COLUMNS + 4 * c, dot[r][c]);
         }
-    }
-
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        run_tile<Tiles>(rows, a, stride, panel, k, sums);
     }
 };
 

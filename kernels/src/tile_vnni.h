@@ -11,7 +11,7 @@ namespace {
 
 using Activation = uint8_t;
 
-struct Tiles : PlainTiles {
+struct Tiles : RowTiles<Tiles, Activation> {
     using V = Register::V;
     static constexpr int64_t LENGTH = sizeof(V) / sizeof(int32_t);
     static constexpr int64_t ROWS = Register::ROWS, COLUMNS = 2 * LENGTH, DEPTH = 4;
@@ -39,10 +39,6 @@ struct Tiles : PlainTiles {
             Register::store(sums + r * COLUMNS, low[r]);
             Register::store(sums + r * COLUMNS + LENGTH, high[r]);
         }
-    }
-
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        run_tile<Tiles>(rows, a, stride, panel, k, sums);
     }
 };
 

@@ -13,13 +13,17 @@ struct PlainTiles {
     static void arrange(Activation*, int64_t) {}
 };
 
-// Tiles::tile<rows>(arguments), 1 <= rows <= ROWS.
-template <class Tiles, int ROWS = Tiles::ROWS, class... Arguments>
-inline void run_tile(int rows, Arguments... arguments) {
-    if constexpr (ROWS > 1) {
-        if (rows < ROWS) return run_tile<Tiles, ROWS - 1>(rows, arguments...);
+// A tile whose number of rows is known to the compiler: Tiles::tile<rows>(a, stride, panel, k, sums), rows <= ROWS.
+template <class Tiles, class Activation>
+struct RowTiles : PlainTiles {
+    template <int MOST = -1>
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+        constexpr int HEIGHT = MOST < 0 ? Tiles::ROWS : MOST;
+        if constexpr (HEIGHT > 1) {
+            if (rows < HEIGHT) return run<HEIGHT - 1>(rows, a, stride, panel, k, sums);
+        }
+        Tiles::template tile<HEIGHT>(a, stride, panel, k, sums);
     }
-    Tiles::template tile<ROWS>(arguments...);
-}
+};
 
 }  // namespace
