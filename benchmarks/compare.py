@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import inspect
 import json
 import os
 import sys
@@ -31,7 +30,7 @@ from comparison.summary import summarize
 from comparison.work import MIXED_ROWS, all_work, write_work
 from evaluation import results
 from evaluation.report import rewrite_block
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+from instructor_onnx import BundleError, Manifest
 from instructor_onnx.session import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         else:
             paths = [written]
-        found = [read(path) for path in paths]
+        found = [results.read(path, "rivals") for path in paths]
         text = report.tables(found)
         sys.stdout.write(text + "\n")
         for path, content in zip(paths, found, strict=True):
@@ -133,22 +132,8 @@ def compare(options: argparse.Namespace) -> Path | None:
     return out
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A results file.
-
-    Raises:
-        ValueError: not one of ours.
-    """
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or not {"date", "subject", "rivals"} <= set(found):
-        raise ValueError(f"{path}: not a results file of this program.")
-    return found
-
-
 def engines() -> list[str]:
-    """What can run a bundle here, where there is a choice."""
-    if "engine" not in inspect.signature(INSTRUCTOR).parameters:
-        return []
+    """What can run a bundle here."""
     return ["onnxruntime", *(["native"] if importlib.util.find_spec("instructor_onnx_kernels") else [])]
 
 
@@ -161,7 +146,7 @@ def _chosen(rivals: list[Rival], wanted: list[str] | None) -> list[Rival]:
 
 def _batching(path: Path) -> dict[str, int]:
     """Each rival's batching in a results file."""
-    settings = {name: rival.get("settings", {}) for name, rival in read(path)["rivals"].items()}
+    settings = {name: rival.get("settings", {}) for name, rival in results.read(path, "rivals")["rivals"].items()}
     found = {name: chosen.get("token_budget", chosen.get("batch_size")) for name, chosen in settings.items()}
     return {name: value for name, value in found.items() if value is not None}
 

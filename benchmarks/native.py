@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -23,13 +22,13 @@ from typing import Any
 import instructor_onnx_kernels as kernels
 import numpy as np
 import numpy.typing as npt
+from evaluation.results import machine
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest, Model
 from instructor_onnx.native import NativeSession
 from instructor_onnx.session import Device, Session, import_onnxruntime
 from instructor_onnx.tokens import Tokens
 
-TOKEN_BUDGET = 1024  # of one onnxruntime run, as in the runtime
 SECONDS = 8.0  # a shape's share, each engine's rounds together
 MOST_ROUNDS = 21
 PAUSE = 0.05  # seconds, in which the threads of the run before (torch's) stop spinning
@@ -73,7 +72,7 @@ def main() -> None:
         "model": model.name,
         "isa": native.isa,
         "threads": native.num_threads,
-        "processor": processor(),
+        "processor": machine()["cpu"],
         "onnxruntime": import_onnxruntime().__version__,
         "kernels": kernels.__version__,
         "peak_gops": round(kernels.measure_peak(native.isa, native.num_threads) / 1e9, 1),
@@ -127,7 +126,7 @@ def run_onnxruntime(session: Session, tokens: Tokens) -> Callable[[], object]:
 
 def _batches(tokens: Tokens) -> Iterator[npt.NDArray[np.int64]]:
     """Those of `encode()` on onnxruntime."""
-    return plan_batches(tokens.lengths, batch_size=32, token_budget=TOKEN_BUDGET, run_cost=Session.run_cost)
+    return plan_batches(tokens.lengths, batch_size=32, token_budget=Session.token_budget, run_cost=Session.run_cost)
 
 
 def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], object]:
@@ -173,14 +172,6 @@ def loaded(bundle: Path, engine: str) -> dict[str, float]:
         found.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     seconds, resident = np.median(np.array(found, dtype=float), axis=0)
     return {"seconds": round(float(seconds), 3), "resident_megabytes": round(float(resident) / 1e6, 1)}
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -71,12 +71,12 @@ def ours(variants: Sequence[str], engines: Sequence[str]) -> list[Rival]:
     """instructor-onnx itself: every variant of the bundle, on every engine that runs it."""
     return [
         Rival(
-            f"instructor-onnx {variant}" + (f", {engine}" if engine not in ("", "onnxruntime") else ""),
+            f"instructor-onnx {variant}" + (f", {engine}" if engine != "onnxruntime" else ""),
             *("instructor_onnx_", variant, MAIN),
             packages=("instructor-onnx", "instructor-onnx-kernels" if engine == "native" else "onnxruntime"),
             engine=engine,
         )
-        for engine in engines or [""]
+        for engine in engines
         for variant in variants
         if engine != "native" or variant == "int8"  # all that it runs
     ]

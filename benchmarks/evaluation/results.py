@@ -80,14 +80,14 @@ class Results:
         return {"date": date, "subject": _plain(self.subject), "parts": self.parts}
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A finished results file.
+def read(path: Path, holds: str = "parts") -> dict[str, Any]:
+    """A finished results file of the program whose findings are under the key `holds`.
 
     Raises:
         ValueError: not one of ours.
     """
     found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or not {"date", "subject", "parts"} <= set(found):
+    if not isinstance(found, dict) or not {"date", "subject", holds} <= set(found):
         raise ValueError(f"{path}: not a results file of this program.")
     return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from instructor_onnx.model import TOKEN_BUDGET
+from instructor_onnx.native import NativeSession
+from instructor_onnx.session import Session
 
 BATCH_LENGTH = 64
 WORTH = 0.03  # a setting is named instead of the default where it is faster by more
@@ -80,7 +81,7 @@ class Report:
 
 def default_budget(engine: str) -> int:
     """Tokens of one run on a CPU where nothing is said."""
-    return TOKEN_BUDGET.get(engine, TOKEN_BUDGET["cpu"])
+    return NativeSession.token_budget if engine == NativeSession.name else Session.token_budget
 
 
 def _best(settings: tuple[Setting, ...], default: int) -> Setting:

@@ -35,6 +35,7 @@ class GpuOutOfMemoryError(MemoryError):
 class CudaSession(Session):
     """One opened ONNX model on a GPU: the `Engine` with buffers on the device. One run at a time."""
 
+    token_budget = 16384  # enough work to fill a GPU
     # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
     run_cost = 1024.0
 

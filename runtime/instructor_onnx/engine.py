@@ -31,6 +31,10 @@ class Engine(Protocol):
         """CPU threads of one run."""
 
     @property
+    def token_budget(self) -> int:
+        """Most tokens of one run, padding counted, where the user names none."""
+
+    @property
     def run_cost(self) -> float:
         """What a run costs besides its tokens, in tokens: padding less is worth another run; inf: nothing is padded."""
 

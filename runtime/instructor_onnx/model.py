@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 # units are several times faster in half precision than in fp32, and of the two halves fp16 has three bits more; but
 # one of them goes before fp32 only if it was verified on a GPU.
 PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
-# Padded tokens of one run. On a CPU the activations of about 1,024 tokens still fit the L2 cache; a GPU wants enough
-# work to fill it; the native engine pads nothing and cuts its own units, so it gets all the rows of a batch.
-TOKEN_BUDGET = {"cpu": 1024, "cuda": 16384, "native": 16384}
 ENGINES = ("native", "onnxruntime")
 # Bundles that ride in this package, by the name they are loaded with.
 EMBEDDED = {"instructor-mini": Path(__file__).with_name("instructor-mini")}
@@ -53,7 +50,7 @@ class INSTRUCTOR:
         engine: "native" (int8 on CPUs, needs instructor-onnx-kernels) or "onnxruntime"; None: native for an int8
             variant on the CPU where it is installed and its self-check passed on this machine, else onnxruntime.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
-        token_budget: most tokens of one run, padding counted; None: the device's default.
+        token_budget: most tokens of one run, padding counted; None: the engine's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
 
     Raises:
@@ -106,7 +103,7 @@ class INSTRUCTOR:
                 folder,
             )
         self._engine = _open(manifest, self.variant, files[0], chosen, engine, num_threads)
-        self._token_budget = token_budget or TOKEN_BUDGET.get(self._engine.name, TOKEN_BUDGET[chosen.kind])
+        self._token_budget = token_budget or self._engine.token_budget
         self._max_seq_length = manifest.model.max_seq_length
 
     def __repr__(self) -> str:

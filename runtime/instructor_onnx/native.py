@@ -36,6 +36,7 @@ class NativeSession:
 
     name = "native"
     device = Device("cpu")
+    token_budget = 16384  # all the rows of a batch: it cuts its own units of work
     run_cost = math.inf  # nothing is padded
 
     def __init__(self, model: Any, graph: Graph, sizes: Model, isa: str, num_threads: int) -> None:

@@ -125,7 +125,7 @@ def test_the_work_has_exact_lengths_and_like_slices(bundle: Path) -> None:
 
 
 def test_a_process_that_dies_says_why(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
-    (rival,) = ours(["int8"], [])
+    (rival,) = ours(["int8"], ["onnxruntime"])
     job = Job(bundle, base_checkpoint, tmp_path, rival.option, rival.engine, threads=1)
     empty = tmp_path / "work.json"
     empty.write_text("{}")  # lacks the work that a cold start ends with

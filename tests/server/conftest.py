@@ -71,7 +71,7 @@ class HeldEngine:
         self._engine = engine
         self.device: Device = engine.device
         self.num_threads = engine.num_threads
-        self.run_cost = engine.run_cost
+        self.token_budget, self.run_cost = engine.token_budget, engine.run_cost
         self.may_run = threading.Event()
         self.may_run.set()
         self.runs: list[int] = []  # rows of each run

@@ -25,7 +25,7 @@ BUDGET = 64
 class EchoEngine:
     """The vector of a row is its first token and its length; keeps what each run held."""
 
-    run_cost = math.inf
+    token_budget, run_cost = BUDGET, math.inf
 
     def __init__(self) -> None:
         self.may_run = threading.Event()

@@ -19,8 +19,9 @@ class Ours:
     choices: Sequence[int] = ()  # the runtime's default is part of what is measured
 
     def __init__(self, job: Job) -> None:
-        options: dict[str, Any] = {"engine": job.engine} if job.engine else {}
-        self._model = INSTRUCTOR(job.bundle, variant=job.option, device="cpu", num_threads=job.threads, **options)
+        self._model = INSTRUCTOR(
+            job.bundle, variant=job.option, device="cpu", engine=job.engine, num_threads=job.threads
+        )
         self.settings: dict[str, Any] = {"threads": job.threads, "loaded": repr(self._model), "batching": "default"}
         self.files = [job.bundle / file.path for file in Manifest.read(job.bundle).files(job.option)]
 

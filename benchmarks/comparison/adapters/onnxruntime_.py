@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from comparison.adapters.common import ByTokens, Encoder, Float32, Int64
+from comparison.adapters.common import ByTokens, Encoder, Float32, Int64, cpu_flags
 from comparison.rivals import Job
 
 
@@ -40,5 +38,5 @@ def prepare(job: Job) -> None:
 
 
 def _saturates() -> bool:
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    flags = cpu_flags()
     return "avx2" in flags and "vnni" not in flags

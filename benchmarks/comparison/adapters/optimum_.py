@@ -7,11 +7,10 @@ Its command line exports encoder and decoder of a T5, so that the encoder's own 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
-from comparison.adapters.common import ByTokens, Encoder, Float32, Head, Int64
+from comparison.adapters.common import ByTokens, Encoder, Float32, Head, Int64, cpu_flags
 from comparison.rivals import Job
 
 
@@ -54,8 +53,7 @@ def prepare(job: Job) -> None:
         from optimum.onnxruntime import ORTQuantizer
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
-        chosen = AutoQuantizationConfig.avx512_vnni if "avx512_vnni" in flags else AutoQuantizationConfig.avx2
+        chosen = AutoQuantizationConfig.avx512_vnni if "avx512_vnni" in cpu_flags() else AutoQuantizationConfig.avx2
         quantizer = ORTQuantizer.from_pretrained(job.folder, file_name="model.onnx")
         quantizer.quantize(save_dir=job.folder, quantization_config=chosen(is_static=False, per_channel=True))
         for path in job.folder.glob("model.onnx*"):
