@@ -88,7 +88,7 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
 
 
 def _engines(manifest: Manifest, variant: str) -> list[str]:
-    fits = manifest.variants[variant].weight_type == native.WEIGHT_TYPE and native.is_verified()
+    fits = manifest.variants[variant].weight_type in native.WEIGHT_TYPES and native.is_verified()
     return ["onnxruntime", "native"] if fits else ["onnxruntime"]
 
 

@@ -355,7 +355,7 @@ def _choose(
             f"Export again with `--variants {variant}`, or name one of these."
         )
     if engine == "native":
-        fitting = [name for name, v in manifest.variants.items() if v.weight_type == native.WEIGHT_TYPE]
+        fitting = [name for name, v in manifest.variants.items() if v.weight_type in native.WEIGHT_TYPES]
         if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
             raise ValueError(
                 f"engine='native' runs int8 variants on the CPU; asked for were variant={variant!r} and "
@@ -387,7 +387,7 @@ def _open(
     manifest: Manifest, variant: str, path: Path, device: Device, engine: str | None, num_threads: int | None
 ) -> Engine:
     """The engine that was asked for; else native where it fits and is verified, else onnxruntime."""
-    fits = manifest.variants[variant].weight_type == native.WEIGHT_TYPE and device.kind == "cpu"
+    fits = manifest.variants[variant].weight_type in native.WEIGHT_TYPES and device.kind == "cpu"
     if engine == "native" or (engine is None and fits and native.is_verified()):
         try:
             return native.NativeSession.open(path, manifest.model, num_threads)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
-WEIGHT_TYPE = "int8"  # of the variants that the kernels run
+WEIGHT_TYPES = frozenset({"int8", "int4"})  # of the variants that the kernels run
 ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
 INSTALL = "pip install 'instructor-onnx[native]'"
 
