@@ -3,7 +3,7 @@
 
     python benchmarks/compare.py BUNDLE --checkpoint CHECKPOINT          # goes on where it was stopped
     python benchmarks/compare.py BUNDLE --checkpoint CHECKPOINT --rivals torch,instructor-onnx --mixed-slices 2
-    python benchmarks/compare.py benchmarks/results/bench-*.json --readme README.md     # only the tables
+    python benchmarks/compare.py benchmarks/results/bench-*.json --readme README.md --docs docs/benchmarks.md  # tables
 
 BUNDLE needs its fp32 variant: some rivals run its graph. Needs the extra `dev`; the environments of rivals that cannot
 live in this one are made under .cache on the first run (about 5 GB). Run it on a machine with nothing else to do.
@@ -12,9 +12,7 @@ live in this one are made under .cache on the first run (about 5 GB). Run it on 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from comparison import measure, report
+from comparison import limits, measure, report
 from comparison.plot import plot
 from comparison.processes import RivalFailed
 from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
@@ -30,12 +28,11 @@ from comparison.summary import summarize
 from comparison.work import MIXED_ROWS, all_work, write_work
 from evaluation import results
 from evaluation.report import rewrite_block
-from instructor_onnx import BundleError, Manifest
+from instructor_onnx import BundleError, Manifest, native
 from instructor_onnx.session import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
 PROJECT = Path(__file__).resolve().parents[1]
-RESULTS = PROJECT / "benchmarks" / "results"
 CACHE = PROJECT / ".cache" / "compare"
 
 
@@ -50,16 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         else:
             paths = [written]
-        found = [results.read(path, "rivals") for path in paths]
-        text = report.tables(found)
-        sys.stdout.write(text + "\n")
-        for path, content in zip(paths, found, strict=True):
-            if not any(rival.get("work") for rival in content["rivals"].values()):
-                raise ValueError(f"{path}: nothing was timed, there is nothing to show.")
-            plot(content, path.with_suffix(".png"))
+        shown = [report.Shown.read(path) for path in paths]
+        sys.stdout.write(report.tables(shown) + "\n")
+        for one in shown:
+            if not one.rivals:
+                raise ValueError(f"{one.path}: nothing was timed, there is nothing to show.")
+            plot(one.results, one.picture)
         if options.readme:
-            pictures = [_picture(path, content, options.readme) for path, content in zip(paths, found, strict=True)]
-            rewrite_block(options.readme, "\n\n".join([text, *pictures]), "bench")
+            rewrite_block(options.readme, report.overview(shown), "bench")
+        if options.docs:
+            rewrite_block(options.docs, report.tables(shown, beside=options.docs.parent), "bench")
     except (OSError, ValueError, ImportError, RuntimeError, BundleError, RivalFailed) as error:
         sys.stderr.write(f"compare.py: error: {error}\n")
         return 1
@@ -78,21 +75,23 @@ def compare(options: argparse.Namespace) -> Path | None:
     if "fp32" not in manifest.variants:
         raise ValueError(f"{bundle}: has no fp32 variant, which some rivals need. Export again with it.")
     threads = options.threads or available_cpus()
-    variants = [name for name, variant in manifest.variants.items() if "cpu" in variant.devices]
-    rivals = _chosen([*ours(variants, engines()), *RIVALS], options.rivals)
+    rivals = _chosen([*ours(own_runs(manifest)), *RIVALS], options.rivals)
     model = manifest.model
     tokenizer = Tokenizer.load(
         bundle / manifest.tokenizer.path, vocab_size=model.vocab_size, eos_token_id=model.eos_token_id
     )
     work = all_work(tokenizer, slice_rows=options.slice_rows)
+    name = options.name or model.name
+    out = results.own_file("bench", name, options.out)
     subject: dict[str, Any] = {
-        "model": options.name or model.name,
+        "model": name,
         "files": {file.path: file.sha256 for file in manifest.files()},
         "threads": threads,
         "mixed_rows": MIXED_ROWS,
         "slice_rows": options.slice_rows,
         "tokens": {item.name: item.tokens for item in work if item.kind != "mixed"},
         "machine": results.machine(),
+        "operations": limits.operations(model),  # of a token
     }
     cache = options.cache / f"{subject['model']}-{_digest(subject)}"
     if options.restart:
@@ -127,14 +126,15 @@ def compare(options: argparse.Namespace) -> Path | None:
         return None
     measure.measure(run, rivals)
     content = summarize(run.journal, rivals, subject | {"plan": asdict(plan)})
-    out: Path = options.out or RESULTS / results.file_name(subject["model"], "bench")
     results.write(out, content)
     return out
 
 
-def engines() -> list[str]:
-    """What can run a bundle here."""
-    return ["onnxruntime", *(["native"] if importlib.util.find_spec("instructor_onnx_kernels") else [])]
+def own_runs(manifest: Manifest) -> list[tuple[str, str]]:
+    """(variant, engine) of all that runs of a bundle on this CPU, onnxruntime's first."""
+    weights = {name: variant.weight_type for name, variant in manifest.variants.items() if "cpu" in variant.devices}
+    on_kernels = [name for name, kind in weights.items() if kind in native.WEIGHT_TYPES and native.is_verified()]
+    return [*((name, "onnxruntime") for name in weights), *((name, "native") for name in on_kernels)]
 
 
 def _chosen(rivals: list[Rival], wanted: list[str] | None) -> list[Rival]:
@@ -153,11 +153,6 @@ def _batching(path: Path) -> dict[str, int]:
 
 def _digest(content: Any) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _picture(path: Path, content: dict[str, Any], readme: Path) -> str:
-    link = Path(os.path.relpath(path.with_suffix(".png"), readme.parent)).as_posix()
-    return f"![{content['subject']['model']}: latency and throughput against rivals]({link})"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,8 +182,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--restart", action="store_true", help="measure everything again")
     parser.add_argument("--envs", type=Path, default=CACHE / "envs", help="the rivals' environments")
     parser.add_argument("--cache", type=Path, default=CACHE, help="journal and converted weights; may be deleted")
-    parser.add_argument("--out", type=Path, help="results file; default: benchmarks/results/bench-<model>.json")
-    parser.add_argument("--readme", type=Path, help="a file whose block <!-- bench:begin --> … is rewritten")
+    parser.add_argument(
+        "--out", type=Path, help="results file; default: benchmarks/results/bench-<model>-<processor>.json"
+    )
+    parser.add_argument("--readme", type=Path, help="its block <!-- bench:begin --> … gets the short table")
+    parser.add_argument("--docs", type=Path, help="its block <!-- bench:begin --> … gets every table")
     return parser
 
 

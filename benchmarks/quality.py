@@ -28,10 +28,9 @@ from threadpoolctl import threadpool_limits
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
-RESULTS = PROJECT / "benchmarks" / "results"
 CACHE = PROJECT / ".cache" / "quality"
 TORCH = "torch"  # the checkpoint's column
-NATIVE = "int8 native"  # int8 on the native kernels, a column where they are installed; all others are onnxruntime's
+NATIVE = " native"  # ends the columns of variants on the native kernels, where they run; all others are onnxruntime's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +59,10 @@ def judge_bundle(options: argparse.Namespace) -> Path:
     manifest = Manifest.read(folder)
     variants = _variants(options.variants, manifest)
     threads = options.threads or available_cpus()
-    names = list(variants)
-    if "int8" in variants and native.is_verified():
-        names.insert(names.index("int8") + 1, NATIVE)
+    names = []
+    for name in variants:
+        fits = manifest.variants[name].weight_type in native.WEIGHT_TYPES and native.is_verified()
+        names += [name, name + NATIVE] if fits else [name]
     embedders: dict[str, Embedder] = {name: BundleEmbedder(folder, *_part(name), threads) for name in names}
     if options.checkpoint:
         embedders = {TORCH: _torch(options.checkpoint, threads), **embedders}
@@ -81,7 +81,7 @@ def judge_bundle(options: argparse.Namespace) -> Path:
         machine=results.machine(),
         versions=results.versions(),
     )
-    out = options.out or RESULTS / results.file_name(manifest.model.name)
+    out = results.own_file("quality", manifest.model.name, options.out)
     found = results.Results.open(out, subject, options.cache)
     with threadpool_limits(threads):  # else numpy and scikit-learn take every core, whatever else runs there
         judge.judge_tasks(found, columns, options.tasks, options.data)
@@ -107,7 +107,7 @@ def _variants(wanted: list[str] | None, manifest: Manifest) -> list[str]:
 
 def _part(column: str) -> tuple[str, str]:
     """The variant and the engine of a column."""
-    return ("int8", "native") if column == NATIVE else (column, "onnxruntime")
+    return (column.removesuffix(NATIVE), "native") if column.endswith(NATIVE) else (column, "onnxruntime")
 
 
 def _torch(checkpoint: Path, threads: int) -> Embedder:
@@ -142,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mteb", type=_names, metavar="TASK[,TASK]", help="MTEB tasks too, by name (they download)")
     parser.add_argument("--threads", type=int, help="CPU threads; default: what the machine allows")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept; may be deleted at any time")
-    parser.add_argument("--out", type=Path, help="results file; default: benchmarks/results/quality-<model>.json")
+    parser.add_argument(
+        "--out", type=Path, help="results file; default: benchmarks/results/quality-<model>-<processor>.json"
+    )
     parser.add_argument("--readme", type=Path, help=f"a file whose block {report.BEGIN} … is rewritten")
     return parser
 

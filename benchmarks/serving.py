@@ -3,7 +3,7 @@
 
     instructor-onnx export checkpoints/instructor-mini demo-bundle
     python benchmarks/serving.py demo-bundle --checkpoint checkpoints/instructor-mini --rival-python ENV/bin/python
-    python benchmarks/serving.py benchmarks/results/serving.json --readme README.md         # only the table
+    python benchmarks/serving.py benchmarks/results/serving-X.json --readme README.md       # only the table
 
 1, 8 and 32 clients, each sending one text under an instruction after another, as fast as it is answered. Timed: from
 sending a request to having its whole answer, JSON written but not parsed; of `encode()`, called with one row by as
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> Path:
     """Start everything, let it take turns, and write the results file."""
     manifest = Manifest.read(Path(options.subject))
+    out = results.own_file("serving", manifest.model.name, options.out)
     rows = [tuple(json.loads(line)) for line in TEXTS.read_text(encoding="utf-8").splitlines()]
     expected = INSTRUCTOR(options.subject, variant=next(iter(manifest.variants)), device="cpu").encode(rows)
     with contextlib.ExitStack() as stack:
@@ -105,8 +106,8 @@ def measure(options: argparse.Namespace) -> Path:
         "lowest_cosine": cosines,  # of an answer to the vector of the bundle's first variant
         "figures": figures,
     }
-    results.write(options.out, found)
-    return Path(options.out)
+    results.write(out, found)
+    return out
 
 
 def table(found: dict[str, Any]) -> str:
@@ -246,7 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rival-python", metavar="ENV/bin/python", help="interpreter of the rival's environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--out", type=Path, default=PROJECT / "benchmarks" / "results" / "serving.json")
+    parser.add_argument(
+        "--out", type=Path, help="results file; default: benchmarks/results/serving-<model>-<processor>.json"
+    )
     parser.add_argument("--readme", type=Path, help="a file whose block <!-- serving:begin --> ... is rewritten")
     return parser
 

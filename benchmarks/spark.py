@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Rows a second on Spark: one worker and two, against `encode()` in one process.
 
-    python benchmarks/spark.py --out benchmarks/results/spark.json
+    python benchmarks/spark.py
 
 A cluster of this machine (`local-cluster`): each executor is a process with one core, one Python worker and one model
 of one thread. Timed: texts of a cached data frame, through the Arrow batches and the model, to a sink that drops them.
@@ -12,7 +12,6 @@ the vectors of all rows are exactly those of `encode()`. One machine shows how w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -25,10 +24,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyspark
+from evaluation import results
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
-from instructor_onnx.session import import_onnxruntime
 from pyspark.sql import DataFrame, SparkSession
 
 INSTRUCTION = "Represent the sentence: "
@@ -44,8 +42,12 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2, help="every number of workers once a round")
-    parser.add_argument("--out", type=Path, help="write the figures there, as JSON")
+    parser.add_argument(
+        "--out", type=Path, help="results file; default: benchmarks/results/spark-<bundle>-<processor>.json"
+    )
     options = parser.parse_args()
+    name = Path(options.bundle).name
+    out = results.own_file("spark", name, options.out)
     texts = make_texts(options.rows)
     seconds: dict[str, list[float]] = {}
     expected = np.zeros((0, 0), dtype=np.float32)
@@ -59,21 +61,19 @@ def main() -> int:
                 run_spark(options.bundle, texts, workers, check)
             )
     rates = {name: round(options.rows / statistics.median(taken)) for name, taken in seconds.items()}
-    for name, rate in rates.items():
-        sys.stdout.write(f"{name:<24} {rate:>8,} rows/s\n")
-    if options.out:
-        found = {
-            "bundle": Path(options.bundle).name,
-            "rows": options.rows,
-            "mean words of a text": round(statistics.mean(len(text.split()) for text in texts), 1),
-            "rows/s": rates,
-            "seconds": {name: [round(value, 2) for value in taken] for name, taken in seconds.items()},
-            "rows exactly equal to encode()": options.rows,  # run_spark raises otherwise
-            "cpus": os.cpu_count(),
-            "pyspark": pyspark.__version__,
-            "onnxruntime": import_onnxruntime().__version__,
-        }
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    for subject, rate in rates.items():
+        sys.stdout.write(f"{subject:<24} {rate:>8,} rows/s\n")
+    found = {
+        "bundle": name,
+        "machine": results.machine(),
+        "rows": options.rows,
+        "mean words of a text": round(statistics.mean(len(text.split()) for text in texts), 1),
+        "rows/s": rates,
+        "seconds": {subject: [round(value, 2) for value in taken] for subject, taken in seconds.items()},
+        "rows exactly equal to encode()": options.rows,  # run_spark raises otherwise
+        "versions": results.versions(("pyspark", "onnxruntime", "instructor-onnx-kernels")),
+    }
+    results.write(out, found)
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from comparison import environments
+from comparison import environments, limits
 from comparison.processes import Process, RivalFailed
 from comparison.report import QUIET
 from comparison.rivals import TORCH_FP32, Job, Rival
@@ -216,6 +216,7 @@ def _rounds(run: Run, processes: dict[str, Process]) -> None:
     for item in run.work:
         if item.kind in ("query", "shape") or item.name == "mixed 0":
             run.journal.add("busy", "", work=item.name, share=(share := busy()))
+            run.journal.add("limits", "", **limits.measure(run.job.threads))
             if share > QUIET:
                 tqdm.write(
                     f"{item.name}: others keep {share:.0%} of this machine busy. The figures will not be worth much."

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from evaluation.results import label_of, read
+
 from comparison.rivals import TORCH_FP32
+
+Number = Callable[[dict[str, Any]], str]  # what is shown of a work
 
 OURS = "instructor-onnx"
 QUIET = 0.1  # share of the CPUs that other work may take
 WRONG = 0.95  # a rival below this cosine to torch computes something else
 QUERIES = ("query 16", "query 32", "query 64")
 SHAPES = ("(8, 64)", "(32, 128)", "(4, 512)")
+SHORT = (TORCH_FP32, *(f"{OURS} {run}" for run in ("int8, native", "int4, native", "int8", "fp32")))
 
 TIMED = (
     "Timed: `encode` from texts to unit vectors, tokenising, masked mean, Dense and Normalize included; every rival "
@@ -21,29 +29,112 @@ TIMED = (
 )
 
 
-def tables(found: Sequence[dict[str, Any]]) -> str:
-    """All tables of all models, with what they were measured with."""
-    return "\n\n".join([TIMED, *(_model(results) for results in found)])
+@dataclass(frozen=True)
+class Shown:
+    """A results file, as the tables need it."""
+
+    path: Path
+    results: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Shown:
+        return cls(path, read(path, "rivals"))
+
+    @property
+    def model(self) -> str:
+        return str(self.results["subject"]["model"])
+
+    @property
+    def processor(self) -> str:
+        return label_of(self.path, self.model)
+
+    @property
+    def machine(self) -> str:
+        subject = self.results["subject"]
+        flags = " ".join(subject["machine"]["flags"])
+        return f"{subject['machine']['cpu']} ({flags}), {subject['threads']} threads"
+
+    @property
+    def rivals(self) -> dict[str, Any]:
+        """Those that could be measured."""
+        return {name: rival for name, rival in self.results["rivals"].items() if "failed" not in rival}
+
+    @property
+    def picture(self) -> Path:
+        return self.path.with_suffix(".png")
 
 
-def _model(results: dict[str, Any]) -> str:
-    subject, rivals = results["subject"], results["rivals"]
-    machine = subject["machine"]
-    libraries = ", ".join(f"{name} {version}" for name, version in _versions(rivals).items())
-    flags = " ".join(machine["flags"])
-    heading = (
-        f"#### {subject['model']}\n\n"
-        f"{results['date']}, {machine['cpu']} ({flags}), {subject['threads']} threads. {libraries}.\n"
-        f"{_mixed_line(results)}"
-    )
+def tables(shown: Sequence[Shown], beside: Path | None = None) -> str:
+    """Everything of all models, with what it was measured with.
+
+    Args:
+        beside: the folder of the page it goes into, which then links the pictures too.
+    """
+    return "\n\n".join([TIMED, *(_model(one, beside) for one in shown)])
+
+
+def overview(shown: Sequence[Shown]) -> str:
+    """One short table: a query and mixed lengths, of what is recommended and the best of the rivals."""
+    columns = [name for name in SHORT if any(name in one.rivals for one in shown)]
+    rows = []
+    for one in shown:
+        for work, title, number in ((QUERIES[1], "32 tokens, ms", _milliseconds), ("mixed", "mixed, ktok/s", _rate)):
+            cells = [_cell(one.rivals.get(name, {}).get("work", {}).get(work), number) for name in columns]
+            rows.append([f"{one.model}, {one.processor}: {title}", *cells, _best_rival(one.rivals, work, number)])
+    machines = {one.processor: f"{one.processor} is {one.machine}" for one in shown}
+    return f"{markdown(['', *columns, 'best rival'], rows)}\n\nHere {'; '.join(machines.values())}."
+
+
+def _best_rival(rivals: dict[str, Any], work: str, number: Number) -> str:
+    speeds = {
+        name: rival["work"][work]["tokens_per_second"]["median"]
+        for name, rival in rivals.items()
+        if work in rival["work"]
+        and not name.startswith(OURS)
+        and name != TORCH_FP32
+        and rival["cosine"]["min"] >= WRONG
+    }
+    if not speeds:
+        return ""
+    best = max(speeds, key=speeds.__getitem__)
+    return f"{_cell(rivals[best]['work'][work], number)} {best}"
+
+
+def _model(shown: Shown, beside: Path | None) -> str:
+    results = shown.results
+    libraries = ", ".join(f"{name} {version}" for name, version in _versions(shown.rivals).items())
+    heading = [
+        f"#### {shown.model}, {shown.processor}\n",
+        f"{results['date']}, {shown.machine}. {libraries}.",
+        _limits(results.get("limits"), results["subject"].get("operations")),
+        _mixed_line(results),
+    ]
+    sections = ["\n".join(line for line in heading if line)]
     if results["busy"] > QUIET:
-        heading += f"\n\n**The machine was busy with other work (up to {results['busy']:.0%}): not to be relied on.**"
-    measured = {name: rival for name, rival in rivals.items() if "failed" not in rival}
-    failed = [f"- {name}: {rival['failed']}" for name, rival in rivals.items() if "failed" in rival]
-    sections = [heading, _speed(measured), _footprint(measured)]
-    if failed:
+        sections.append(f"**The machine was busy with other work (up to {results['busy']:.0%}): not to be relied on.**")
+    sections += [_speed(shown.rivals), _footprint(shown.rivals)]
+    if failed := [f"- {name}: {rival['failed']}" for name, rival in results["rivals"].items() if "failed" in rival]:
         sections.append("Not in the tables:\n\n" + "\n".join(failed))
+    if beside:
+        link = Path(os.path.relpath(shown.picture, beside)).as_posix()
+        sections.append(f"![{shown.model}, {shown.processor}: latency and throughput against rivals]({link})")
     return "\n\n".join(sections)
+
+
+def _limits(limits: dict[str, Any] | None, operations: int | None) -> str:
+    """What the machine can do, and what that is in tokens of this model."""
+    if not limits:
+        return "Limits of this machine: not measured."
+    kinds = {"int8": f"exact int8 products ({limits['isa']})", "fp32": "fp32 products (numpy's)"}
+    said, most = [], []
+    for kind, name in kinds.items():
+        if limits[kind]:
+            said.append(f"{name} {limits[kind] / 1e9:,.0f} billion operations a second")
+            if operations:
+                most.append(f"{limits[kind] / operations / 1e3:.3g} ktok/s in {kind}")
+    said.append(f"memory {limits['memory'] / 1e9:.0f} GB/s copied")
+    allowed = f"; the model's products alone allow {' and '.join(most)}" if most else ""
+    return f"Limits of this machine, measured in the same run: {', '.join(said)}{allowed}."
 
 
 def _mixed_line(results: dict[str, Any]) -> str:
@@ -64,11 +155,8 @@ def _speed(rivals: dict[str, Any]) -> str:
     rows = []
     for name, rival in rivals.items():
         work = rival["work"]
-        cells = [_cell(work.get(query), lambda w: f"{1e3 * w['seconds']['median']:.3g}") for query in QUERIES]
-        cells += [
-            _cell(work.get(item), lambda w: f"{w['tokens_per_second']['median'] / 1e3:.3g}")
-            for item in (*SHAPES, "mixed")
-        ]
+        cells = [_cell(work.get(query), _milliseconds) for query in QUERIES]
+        cells += [_cell(work.get(item), _rate) for item in (*SHAPES, "mixed")]
         cosine = f"{rival['cosine']['mean']:.5f} / {rival['cosine']['min']:.5f}"
         rows.append([_name(name), *cells, cosine if rival["cosine"]["min"] >= WRONG else f"**wrong: {cosine}**"])
     return markdown(["", *titles], rows)
@@ -84,7 +172,15 @@ def _footprint(rivals: dict[str, Any]) -> str:
     return markdown(titles, rows)
 
 
-def _cell(work: dict[str, Any] | None, number: Callable[[dict[str, Any]], str]) -> str:
+def _milliseconds(work: dict[str, Any]) -> str:
+    return f"{1e3 * work['seconds']['median']:.3g}"
+
+
+def _rate(work: dict[str, Any]) -> str:
+    return f"{work['tokens_per_second']['median'] / 1e3:.3g}"
+
+
+def _cell(work: dict[str, Any] | None, number: Number) -> str:
     if work is None:
         return ""
     ratio = work["times_torch_fp32"]

@@ -67,8 +67,8 @@ RIVALS: Sequence[Rival] = (
 )
 
 
-def ours(variants: Sequence[str], engines: Sequence[str]) -> list[Rival]:
-    """instructor-onnx itself: every variant of the bundle, on every engine that runs it."""
+def ours(runs: Sequence[tuple[str, str]]) -> list[Rival]:
+    """instructor-onnx itself, for each (variant, engine)."""
     return [
         Rival(
             f"instructor-onnx {variant}" + (f", {engine}" if engine != "onnxruntime" else ""),
@@ -76,7 +76,5 @@ def ours(variants: Sequence[str], engines: Sequence[str]) -> list[Rival]:
             packages=("instructor-onnx", "instructor-onnx-kernels" if engine == "native" else "onnxruntime"),
             engine=engine,
         )
-        for engine in engines
-        for variant in variants
-        if engine != "native" or variant == "int8"  # all that it runs
+        for variant, engine in runs
     ]

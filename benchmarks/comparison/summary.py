@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from comparison import limits
 from comparison.measure import Journal
 from comparison.rivals import TORCH_FP32, Rival
 
@@ -18,6 +19,7 @@ def summarize(journal: Journal, rivals: Sequence[Rival], subject: dict[str, Any]
     return {
         "date": datetime.now(tz=timezone.utc).date().isoformat(),
         "subject": subject,
+        "limits": limits.highest(journal.of("limits")),
         "busy": max((entry["share"] for entry in journal.of("busy")), default=0.0),  # with others' work, at the worst
         "rivals": {rival.name: _rival(journal, rival) for rival in rivals},
     }

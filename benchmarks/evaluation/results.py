@@ -13,12 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from instructor_onnx import processor
+
 PACKAGES = (
     *("instructor-onnx", "onnxruntime", "numpy", "tokenizers", "torch", "transformers"),
     *("scikit-learn", "scipy", "ir-measures", "mteb"),
 )
-# Those that decide which int8 product is used.
-FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp")
+# Those that decide which int8 product is used; the later, the faster it is.
+FLAGS = (
+    *("fma", "f16c", "avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "amx_bf16", "amx_int8"),
+    *("asimddp", "i8mm"),
+)
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 @dataclass(frozen=True)
@@ -92,26 +98,56 @@ def read(path: Path, holds: str = "parts") -> dict[str, Any]:
     return found
 
 
-def file_name(model: str, kind: str = "quality") -> str:
-    """`<kind>-<name>.json` for a model's name or id."""
-    return f"{kind}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model)}.json"
+def own_file(kind: str, model: str = "", out: Path | None = None, folder: Path = RESULTS) -> Path:
+    """Where figures of this processor go: `out`, else `<kind>-<model>-<label>.json` in `folder`.
+
+    Raises:
+        ValueError: what is there was measured on another processor; it is never written over.
+    """
+    here = machine()
+    stem = "-".join(part for part in (kind, _plain_name(model)) if part)
+    paths = [out] if out else [folder / f"{stem}-{label}.json" for label in labels(here)]
+    for path in paths:
+        if not path.exists() or _measured_on(path, here):
+            return path
+    raise ValueError(f"{paths[-1]}: holds figures of another processor. Name another file with --out.")
+
+
+def label_of(path: Path, model: str) -> str:
+    """The processor's label in a results file's name."""
+    return path.stem.rpartition(f"{_plain_name(model)}-")[2]
+
+
+def labels(machine: dict[str, Any]) -> list[str]:
+    """Short names for a processor, in file names, the shortest first. They are labels: nothing is decided by them."""
+    cpu, flags = machine["cpu"].lower(), machine["flags"]
+    strongest = flags[-1:] or ["cpu"]
+    own = "-".join([*strongest, *re.findall(r"^\w+|\w*\d\w*", cpu)]).replace("_", "")
+    family = re.match(r"amd .*\(family (\d+),", cpu)
+    known = {"25": "zen4" if "avx512f" in flags else "zen3", "26": "zen5"}
+    return [known[family[1]], own] if family and family[1] in known else [own]
 
 
 def machine() -> dict[str, Any]:
     """The processor: its name, cores, and the instruction sets that matter."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    flags = processor.flags()
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
+        "cpu": processor.name(),
         "flags": [flag for flag in FLAGS if flag in flags],
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def _measured_on(path: Path, here: dict[str, Any]) -> bool:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    there = found.get("subject", found).get("machine", {})
+    return isinstance(there, dict) and all(there.get(key) == here[key] for key in ("cpu", "flags"))
+
+
+def _plain_name(model: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", model)
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

@@ -1,0 +1,44 @@
+"""What this machine can do at most, measured beside what is timed: exact int8 products, fp32 products, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from instructor_onnx import native
+from instructor_onnx.bench import _copy_speed, _product_speed
+from instructor_onnx.bundle import Model
+from threadpoolctl import threadpool_limits
+
+KEYS = ("int8", "fp32", "memory")
+Limits = dict[
+    str, Any
+]  # "isa" of the int8 products, "" without kernels; under each of KEYS operations or bytes a second
+
+
+def measure(threads: int) -> Limits:
+    """About a second, in which nothing else may run."""
+    isa = native.instruction_set() if native.is_verified() else ""
+    with threadpool_limits(threads):
+        fp32 = _product_speed()
+    return {
+        "isa": isa,
+        "int8": native.import_kernels().measure_peak(isa, threads) if isa else None,
+        "fp32": fp32,
+        "memory": _copy_speed(threads),
+    }
+
+
+def highest(measured: Sequence[Limits]) -> Limits | None:
+    """Of several measurements, as others' work only takes away; None where nothing was measured."""
+    if not measured:
+        return None
+    highest = {key: max((limits[key] for limits in measured if limits[key]), default=None) for key in KEYS}
+    return {"isa": measured[-1]["isa"], **highest}
+
+
+def operations(model: Model) -> int:
+    """Of one token in all products with weights, two a multiplication; attention is not counted."""
+    inner = model.num_heads * model.d_kv
+    matrices = 3 if model.feed_forward == "gated-gelu" else 2
+    return 2 * model.num_layers * (4 * model.d_model * inner + matrices * model.d_model * model.d_ff)
