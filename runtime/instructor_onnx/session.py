@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from instructor_onnx import gpu
+from instructor_onnx import gpu, saturation
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -48,17 +48,23 @@ class Session:
     # instructor-mini, and about 24 of the base shape where AMX computes them.
     run_cost = 24.0
 
-    def __init__(self, session: Any, device: Device, num_threads: int) -> None:
+    def __init__(self, session: Any, device: Device, num_threads: int, even_tokens: bool = False) -> None:
         self._session = session
         self.device = device
         self.num_threads = num_threads
+        self._even_tokens = even_tokens
 
     @classmethod
-    def open(cls: type[S], path: Path, device: Device, num_threads: int | None = None) -> S:
+    def open(
+        cls: type[S], path: Path, device: Device, num_threads: int | None = None, *, even_tokens: bool = False
+    ) -> S:
         """Open `path` on `device`.
 
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
+            even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
+                tokens in pairs on AVX-512 and rounds a last one without a partner otherwise: in an odd run a text's
+                vector would depend on its batch.
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
@@ -74,14 +80,15 @@ class Session:
         # A spinning thread saves a wake-up per operator: on two idle cores 0.2 ms of a small model's 1 ms query, 0 to
         # 1 % of a base model's run. Beside one busy process, it costs a third to a half of the speed.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # AVX2 and AVX-512 without VNNI multiply uint8 by int8 in saturating 16-bit pairs, which is wrong for
-        # full-range int8; this makes onnxruntime use the exact product there. No effect on other machines.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
         if on_gpu:
             providers.insert(0, (gpu.PROVIDER, {"device_id": device.index} | gpu.PROVIDER_OPTIONS))
         try:
+            # For any variant and device: int8 products run on the CPU wherever the rest does, and where there are none
+            # the option does nothing.
+            if saturation.saturates(onnxruntime):
+                options.add_session_config_entry("session.x64quantprecision", "1")
             with gpu.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
                 # Without the fallback to the CPU, in the midst of a run, that onnxruntime has for a failing provider.
                 session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
@@ -89,7 +96,7 @@ class Session:
             raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
         if on_gpu and gpu.PROVIDER not in session.get_providers():
             raise RuntimeError(f"device='{device}': {gpu.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
-        return cls(session, device, threads)
+        return cls(session, device, threads, even_tokens)
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """One run of the graph; inputs int64 [batch, sequence].
@@ -104,26 +111,21 @@ class Session:
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """See `Engine`."""
-        return self.run(["sentence_embedding"], *_padded(tokens, rows))[0]
+        return self.run(["sentence_embedding"], *self._padded(tokens, rows))[0]
 
     def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
         """See `Engine`."""
-        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *_padded(tokens, rows))
+        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *self._padded(tokens, rows))
         return unpadded(padded, tokens.lengths[rows]), vectors
+
+    def _padded(self, tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:
+        """What a run is fed; where the number of its tokens must be even, the width of an odd batch is."""
+        return tokens.padded(rows, 2 if self._even_tokens and len(rows) % 2 else 1)
 
 
 def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
     """The real tokens of each row; copies, as a view would keep the whole padded batch alive."""
     return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
-
-
-def _padded(tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:
-    """What a run is fed, of two tokens at least: MatMulNBits has another path for one, with other last bits."""
-    arrays = tokens.padded(rows)
-    if arrays[0].size != 1:
-        return arrays
-    input_ids, attention_mask, pooling_mask = (np.pad(array, ((0, 0), (0, 1))) for array in arrays)
-    return input_ids, attention_mask, pooling_mask
 
 
 def import_onnxruntime() -> Any:
