@@ -3,7 +3,6 @@
 pip install 'instructor-onnx[cpu,spark]', and Java 17
 """
 
-import os
 import sys
 
 from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
@@ -22,7 +21,6 @@ TEXTS = [
 
 
 def main() -> None:
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the workers' Python has this package too
     spark = SparkSession.builder.getOrCreate()
     embeddings = (
         InstructorEmbeddings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,25 @@ def test_mistakes_are_named_before_a_job_starts(texts: DataFrame) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             changed.transform(texts)
+
+
+def test_the_snippet_of_the_docs_on_a_path_without_this_python(tmp_path: Path) -> None:
+    """As in an environment that was not activated: the python3 on PATH has no packages."""
+    docs = (Path(__file__).parents[2] / "docs/integrations.md").read_text(encoding="utf-8")
+    snippet = docs.partition("## Spark")[2].split("```python\n")[1].partition("```")[0]
+    other = tmp_path / "python3"
+    other.write_text(f'#!/bin/sh\nexec "{sys._base_executable}" -S "$@"\n')  # type: ignore[attr-defined]
+    other.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_")}
+    environment |= {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "SPARK_HOME": str(Path(pyspark.__file__).parent),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell",
+    }
+    code = snippet.replace("my-bundle", "instructor-mini") + "print(len(embedded.collect()[1].embedding))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == ["384"], done.stderr[-2000:]
 
 
 @pytest.mark.usefixtures("spark")

@@ -1,13 +1,17 @@
 """The verbs end to end on a tiny checkpoint, and what they say when something is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import instructor_onnx_training.train as training
 import pytest
 from instructor_onnx_training.cli import main
 from instructor_onnx_training.files import folder_written_beside, write_atomically
+
+from tests.fake_hub import FakeHub
 
 TRAIN = ["--steps", "3", "--batch-size", "2", "--max-length", "32"]
 
@@ -25,6 +29,70 @@ def test_prepare_then_train(data: Path, checkpoint: Path, tmp_path: Path) -> Non
     assert main(["train", "--start", str(checkpoint), "--medi", str(rows), "--out", str(out), *TRAIN]) == 0
     assert (out / "2_Dense/model.safetensors").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["medi.json", "trained"]  # the state is gone
+
+
+def test_the_card_is_of_this_run(checkpoint: Path, medi: Path, tmp_path: Path) -> None:
+    start = Path(shutil.copytree(checkpoint, tmp_path / "start"))
+    (start / "README.md").write_text("# instructor-mini\nSTS-B 0.761, seed 17\n")
+    cards = []
+    for out in (tmp_path / "a" / "mine", tmp_path / "b" / "mine"):
+        assert main(["train", "--start", str(start), "--medi", str(medi), "--out", str(out), "--fp16", *TRAIN]) == 0
+        cards.append((out / "README.md").read_text())
+    card = cards[0]
+    assert card == cards[1]
+    for said in ("# mine\n", "from `start`", "6 MEDI rows", "| steps | 3 |", "| max_length | 32 |", "float16"):
+        assert said in card
+    for unsaid in ("instructor-mini", "0.761", "base_model", "teacher's vectors", str(tmp_path)):
+        assert unsaid not in card
+
+
+def test_a_start_from_the_hub(fake_hub: FakeHub, checkpoint: Path, medi: Path, tmp_path: Path) -> None:
+    fake_hub.publish("someone/instructor-base", checkpoint)
+    from_id, from_folder = tmp_path / "from-id", tmp_path / "from-folder"
+    for start, out in (("someone/instructor-base", from_id), (str(checkpoint), from_folder)):
+        assert main(["train", "--start", start, "--medi", str(medi), "--out", str(out), *TRAIN]) == 0
+    for name in ("model.safetensors", "2_Dense/model.safetensors", "tokenizer.json"):
+        assert (from_id / name).read_bytes() == (from_folder / name).read_bytes()
+    assert "\nbase_model: someone/instructor-base\n" in (from_id / "README.md").read_text()
+
+
+def test_ctrl_c_says_how_to_go_on(
+    checkpoint: Path, medi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def until(stop: int) -> None:
+        def schedule(step: int, options: training.TrainOptions) -> float:
+            if step == stop:
+                raise KeyboardInterrupt
+            return 1.0
+
+        monkeypatch.setattr(training, "schedule", schedule)
+
+    def command(out: str, *save: str) -> int:
+        return main(
+            ["train", "--start", str(checkpoint), "--medi", str(medi), "--out", str(tmp_path / out), *TRAIN, *save]
+        )
+
+    until(2)
+    assert command("cut") == 130
+    assert "nothing was saved yet (--save-every 200)" in caplog.text
+    assert command("cut", "--save-every", "1") == 130
+    assert f"stopped: the same command continues from {tmp_path / 'cut.state'}" in caplog.text
+    until(-1)
+    assert command("cut", "--save-every", "1") == 0
+    assert command("whole") == 0
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_a_checkpoint_of_another_kind_is_one_line(
+    checkpoint: Path, medi: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = Path(shutil.copytree(checkpoint, tmp_path / "bert"))
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"model_type": "bert", "architectures": ["BertModel"]}))
+    assert main(["train", "--start", str(start), "--medi", str(medi), "--out", str(tmp_path / "out"), *TRAIN]) == 1
+    assert caplog.messages[-1].startswith(f"error: {start / 'config.json'}: model_type is 'bert'")
+    assert "\n" not in caplog.messages[-1]
 
 
 def test_an_existing_folder_is_kept_unless_told(
@@ -46,6 +114,11 @@ def test_an_existing_folder_is_kept_unless_told(
         (["--medi", "absent.json"], "no MEDI file at absent.json"),
         ([], "nothing to train on"),
         (["--taught", "absent"], "holds no teacher vectors"),
+        (
+            ["--medi", "absent.json", "--device", "cuda:99"],
+            "found --device cuda:99, expected cpu, or cuda where PyTorch",
+        ),
+        (["--medi", "absent.json", "--start", "./absent"], "./absent: no such folder"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -3,11 +3,14 @@
 import argparse
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
+from instructor_onnx import hub
+from instructor_onnx_export.checkpoint import CheckpointError, read_checkpoint
 
+from instructor_onnx_training.card import training_card
 from instructor_onnx_training.instructions import taught_instructions
 from instructor_onnx_training.medi import read_medi, write_medi
 from instructor_onnx_training.mining import bag_of_pieces
@@ -23,7 +26,7 @@ _ABOUT = """\
 Train text embedders of the INSTRUCTOR family (T5 encoder, masked mean, Dense).
 
 fine-tune a checkpoint of your own, with the published loss and rates:
-    python -m instructor_onnx_training train --start ./instructor-large --medi rows.json --out ./mine
+    python -m instructor_onnx_training train --start hkunlp/instructor-base --medi rows.json --out ./mine
 make the embedded checkpoint again, from the pair folders (about 1.5 hours on one core):
     python -m instructor_onnx_training mini --data DATA --work WORK --out checkpoints/instructor-mini
 """
@@ -36,17 +39,23 @@ The run keeps OUT.state; the same command after a kill continues from it, to the
 """
 
 
+log = logging.getLogger(__name__)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a mistake in the arguments or the data is one line on stderr and exit code 1."""
+    """Run one verb; a mistake in the arguments or the data is one line on stderr and exit code 1, Ctrl-C is 130."""
     parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if parsed.threads:
         torch.set_num_threads(parsed.threads)
     try:
         parsed.verb(parsed)
-    except (ValueError, FileNotFoundError, FileExistsError, ImportError, FloatingPointError) as error:
-        logging.getLogger(__name__).error("error: %s", error)
+    except (ValueError, OSError, ImportError, FloatingPointError, CheckpointError) as error:
+        log.error("error: %s", " ".join(str(error).split()))
         return 1
+    except KeyboardInterrupt:
+        log.error("stopped: %s", parsed.stopped(parsed))
+        return 130
     return 0
 
 
@@ -58,21 +67,50 @@ def _train(parsed: argparse.Namespace) -> None:
             f"{parsed.out} exists: name another --out, or allow --overwrite (at the end, in one step)"
         )
     options = TrainOptions(**{field.name: getattr(parsed, field.name) for field in fields(TrainOptions)})
-    model = load_checkpoint(parsed.start).to(parsed.device)
-    tokens = Tokens.load(parsed.start, max_length=min(options.max_length, model.max_length))
+    device = _device(parsed.device)
+    checkpoint = read_checkpoint(parsed.start)  # fetched, if it is an id, and checked as for an export
+    start = checkpoint.folder
+    model = load_checkpoint(start).to(device)
+    options = replace(options, max_length=min(options.max_length, model.max_length))
+    tokens = Tokens.load(start, max_length=options.max_length)
     rows = read_medi(parsed.medi) if parsed.medi else []
     lessons = Taught(*taught(parsed.taught), taught_instructions()) if parsed.taught else Taught()
-    state = parsed.out.with_name(parsed.out.name + ".state")
+    state = _state(parsed)
     train(model, tokens, rows, lessons, options, state=state, save_every=parsed.save_every)
-    card = parsed.start / LAYOUT.card
-    save_checkpoint(
-        model,
-        parsed.out,
-        tokenizer_from=parsed.start,
+    card = training_card(
+        parsed.out.name,
+        checkpoint.name,
+        rows,
+        lessons,
+        options,
+        start_is_on_hub=hub.local_folder(parsed.start) is None,
         half=parsed.fp16,
-        card=card.read_text("utf-8") if card.is_file() else None,
     )
+    save_checkpoint(model, parsed.out, tokenizer_from=start, half=parsed.fp16, card=card)
     state.unlink(missing_ok=True)
+
+
+def _state(parsed: argparse.Namespace) -> Path:
+    out: Path = parsed.out
+    return out.with_name(out.name + ".state")
+
+
+def _stopped_training(parsed: argparse.Namespace) -> str:
+    state = _state(parsed)
+    if state.exists():
+        return f"the same command continues from {state}"
+    return f"nothing was saved yet (--save-every {parsed.save_every}); the same command starts anew"
+
+
+def _device(name: str) -> torch.device:
+    """The device, after it held a number."""
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a PyTorch that was built without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"found --device {name}, expected cpu, or cuda where PyTorch {torch.__version__} has a GPU: {reason}"
+        ) from None
 
 
 def _prepare(parsed: argparse.Namespace) -> None:
@@ -96,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    verb = _verb(verbs, "train", "train or fine-tune a checkpoint folder", _MEDI, _train)
-    verb.add_argument("--start", type=Path, required=True, help="checkpoint folder to train from")
+    verb = _verb(verbs, "train", "train or fine-tune a checkpoint", _MEDI, _train, _stopped_training)
+    verb.add_argument("--start", required=True, help="checkpoint to train from: a folder, or a Hugging Face id")
     verb.add_argument("--out", type=Path, required=True, help="folder to write, in the sentence-transformers layout")
     verb.add_argument("--medi", type=Path, help="MEDI rows (JSON)")
     verb.add_argument("--taught", type=Path, help="texts with a teacher's vectors, from `teach`")
@@ -136,12 +174,13 @@ def _verb(
     summary: str,
     epilog: str,
     run: Callable[[argparse.Namespace], None],
+    stopped: Callable[[argparse.Namespace], str] = lambda _: "the same command does again what is not done",
 ) -> argparse.ArgumentParser:
     parser = verbs.add_parser(
         name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own choice)")
-    parser.set_defaults(verb=run)
+    parser.set_defaults(verb=run, stopped=stopped)
     return parser
 
 

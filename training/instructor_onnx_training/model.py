@@ -66,7 +66,7 @@ def load_checkpoint(folder: Path) -> Embedder:
     """A checkpoint folder of the family, in fp32; weights are safetensors or pickles (read without their code)."""
     if not (folder / LAYOUT.config).is_file():
         raise FileNotFoundError(f"{folder} is no checkpoint folder: it has no {LAYOUT.config}")
-    encoder = T5EncoderModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    encoder = T5EncoderModel.from_pretrained(folder, local_files_only=True).float()
     if (folder / LAYOUT.dense_weights).is_file():
         weight = load_file(folder / LAYOUT.dense_weights)["linear.weight"]
     elif (folder / LAYOUT.dense_pickle).is_file():

@@ -21,7 +21,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,7 @@ from instructor_onnx.model import INSTRUCTOR, embedded
 
 try:
     import pandas as pd
-    from pyspark import SparkFiles, TaskContext, keyword_only
+    from pyspark import SparkContext, SparkFiles, TaskContext, keyword_only
     from pyspark.ml import Transformer
     from pyspark.ml.functions import array_to_vector
     from pyspark.ml.param import Param, Params, TypeConverters
@@ -151,6 +153,7 @@ class InstructorEmbeddings(
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._check(dataset.schema)
+        _run_this_python()
         options = ModelOptions(
             self.getOrDefault(self.model),
             variant=self._get_if_set(self.variant),
@@ -234,6 +237,13 @@ def ship_bundle(spark: SparkSession, bundle: str | Path, *, variants: list[str] 
                 archive.write(folder / path, path)
         context.addArchive(f"{packed}#{name}")
     return SHIPPED + name
+
+
+def _run_this_python() -> None:
+    """In a local session, have the workers run this Python: by itself Spark takes the python3 on PATH, without us."""
+    context = SparkContext._active_spark_context
+    if context is not None and str(context.master).startswith("local") and "PYSPARK_PYTHON" not in os.environ:
+        context.pythonExec = sys.executable
 
 
 def _embedding_udf(options: ModelOptions, batch_size: int) -> Any:
