@@ -1,111 +1,175 @@
-"""The native engine against onnxruntime on the same int8 bundle: speed by shape, load time, memory, share of the peak.
+#!/usr/bin/env python
+"""The native engine against onnxruntime, variant by variant: speed, load, memory, share of the peak, cosine to PyTorch.
 
-Timed: one engine's run over tokens that are ready (no tokenising), runs of the engines alternating, with a pause
-between them; medians. Not timed: loading, a first run of each. onnxruntime gets batches as the runtime cuts them, the
-native engine all texts at once. torch, with --torch CHECKPOINT, is the fp32 encoder of transformers on the same padded
-batches. The peak is that of exact int8 products after a ReLU, the fastest there are.
+    python benchmarks/native.py BUNDLE CHECKPOINT                                # some 4 minutes for the base shape
+    python benchmarks/native.py BUNDLE CHECKPOINT BUNDLE2 CHECKPOINT2 ...        # cosines of more models, too
+    python benchmarks/native.py benchmarks/results/native-*.json --docs docs/benchmarks.md          # only the tables
 
-    python benchmarks/native.py my-bundle --torch my-checkpoint -o benchmarks/results/native.json
+The first bundle is timed: one engine's run over tokens that are ready (no tokenising), everything in turns, with a
+pause between them; medians. Not timed: loading, a first run of each. onnxruntime gets batches as the runtime cuts them,
+the native engine all texts at once; int8 on onnxruntime runs with and without `session.x64quantprecision`. torch is the
+fp32 encoder of transformers on the same padded batches. Load: in a new process, memory after a first text. The peak is
+that of exact int8 products after a ReLU, the fastest there are. Cosines: of the exporter's probe rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import json
-import subprocess
+import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import instructor_onnx_kernels as kernels
 import numpy as np
 import numpy.typing as npt
-from evaluation.results import machine
+from comparison import limits
+from comparison.native_report import tables
+from comparison.worker import memory
+from evaluation import results
+from evaluation.report import rewrite_block
+from instructor_onnx import BundleError, native, saturation
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest, Model
-from instructor_onnx.native import NativeSession
-from instructor_onnx.session import Device, Session, import_onnxruntime
+from instructor_onnx.engine import Engine
+from instructor_onnx.session import Device, Session, available_cpus, import_onnxruntime
 from instructor_onnx.tokens import Tokens
 
-SECONDS = 8.0  # a shape's share, each engine's rounds together
-MOST_ROUNDS = 21
+# torch is imported where it is used: the processes whose memory is measured import this module too.
+
+SECONDS = 8.0  # a shape's share, the rounds of everything together
+LEAST_ROUNDS, MOST_ROUNDS = 3, 21
 PAUSE = 0.05  # seconds, in which the threads of the run before (torch's) stop spinning
+LOADS = 3  # new processes of each
 SEED = 0
-
-LOAD = """
-import sys, time, psutil
-from pathlib import Path
-from instructor_onnx.bundle import Manifest
-from instructor_onnx.session import Device, Session
-from instructor_onnx.native import NativeSession
-folder, engine = Path(sys.argv[1]), sys.argv[2]
-manifest, path = Manifest.read(folder), folder / "int8/model.onnx"
-begin = time.perf_counter()
-model = NativeSession.open(path, manifest.model) if engine == "native" else Session.open(path, Device("cpu"))
-print(time.perf_counter() - begin, psutil.Process().memory_info().rss)
-"""
+TORCH = "torch fp32"
+VERSIONS = ("instructor-onnx", "instructor-onnx-kernels", "onnxruntime", "torch", "transformers")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--torch", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("-o", "--output", type=Path)
-    args = parser.parse_args()
+@dataclass(frozen=True)
+class Subject:
+    """A variant on an engine."""
 
-    model = Manifest.read(args.bundle).model
-    path = args.bundle / "int8/model.onnx"
-    native = NativeSession.open(path, model, args.threads)
-    session = Session.open(path, Device("cpu"), args.threads)
+    variant: str
+    engine: str
+    exact: bool | None = None  # session.x64quantprecision; None: as the runtime sets it here
+
+    def __str__(self) -> str:
+        option = "" if self.exact is None else f", x64quantprecision={self.exact:d}"
+        return f"{self.variant}, {self.engine}{option}"
+
+    def open(self, folder: Path, threads: int) -> Engine:
+        path = folder / self.variant / "model.onnx"
+        if self.engine == "native":
+            return native.NativeSession.open(path, Manifest.read(folder).model, threads)
+        forced = patch.object(saturation, "saturates", return_value=self.exact)
+        with contextlib.nullcontext() if self.exact is None else forced:
+            return Session.open(path, Device("cpu"), threads)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        finished = all(path.suffix == ".json" for path in options.subjects)
+        paths = options.subjects if finished else [measure(options)]
+        text = "\n\n".join(tables(path) for path in paths)
+        sys.stdout.write(text + "\n")
+        if options.docs:
+            rewrite_block(options.docs, text, "native")
+    except (OSError, ValueError, ImportError, RuntimeError, BundleError) as error:
+        sys.stderr.write(f"native.py: error: {error}\n")
+        return 1
+    return 0
+
+
+def measure(options: argparse.Namespace) -> Path:
+    """Load, time, compare; what is done is written at once."""
+    if len(options.subjects) % 2:
+        raise ValueError("expected pairs: a BUNDLE and the CHECKPOINT it was exported from.")
+    pairs = list(zip(options.subjects[::2], options.subjects[1::2], strict=True))
+    folder, checkpoint = pairs[0]
+    threads = options.threads or available_cpus()
+    manifest = Manifest.read(folder)
+    model = manifest.model
+    out = results.own_file("native", model.name, options.out)
+    subjects = compared(manifest)
+    runs: dict[str, dict[str, Any]] = {name: {} for name in (TORCH, *map(str, subjects))}
+    found: dict[str, Any] = {
+        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "subject": {
+            "model": model.name,
+            "machine": results.machine(),
+            "threads": threads,
+            "operations": limits.operations(model),  # of a token
+            "x64quantprecision": saturation.saturates(import_onnxruntime()),  # what the runtime chooses here
+            "versions": results.versions(VERSIONS),
+        },
+        "limits": None,
+        "shapes": {},  # name -> tokens
+        "runs": runs,
+    }
+    for subject in subjects:
+        files = manifest.files(subject.variant)
+        runs[str(subject)] |= {"bytes": sum((folder / file.path).stat().st_size for file in files)}
+    for name, load in loads(folder, subjects, threads).items():
+        runs[name]["load"] = load
+    engines = {str(subject): subject.open(folder, threads) for subject in subjects}
+    timed: list[limits.Limits] = []
     random = np.random.default_rng(SEED)
-    shapes = {
-        "1 x 32": [32],
-        "8 x 64": [64] * 8,
-        "32 x 128": [128] * 32,
-        "4 x 512": [512] * 4,
+    for shape, lengths in shapes(random).items():
+        tokens = random_tokens(lengths, model, random)
+        calls = {TORCH: run_torch(checkpoint, tokens, threads)}
+        calls |= {name: run_engine(engine, tokens) for name, engine in engines.items()}
+        timed.append(limits.measure(threads))  # beside each shape: a shared machine's pace changes
+        found["shapes"][shape], found["limits"] = sum(lengths), limits.highest(timed)
+        for name, seconds in alternate(calls).items():
+            runs[name].setdefault("milliseconds", {})[shape] = round(1e3 * seconds, 2)
+            if engine_peak := timed[-1]["int8"] if name.endswith("native") else None:
+                share = limits.operations(model) * sum(lengths) / seconds / engine_peak
+                runs[name].setdefault("share_of_peak", {})[shape] = round(share, 2)
+        results.write(out, found)
+        sys.stderr.write(f"{shape}: {json.dumps({name: run['milliseconds'][shape] for name, run in runs.items()})}\n")
+    del engines
+    for folder, checkpoint in pairs:
+        for name, cosine in cosines(folder, checkpoint, threads).items():
+            runs.setdefault(name, {}).setdefault("cosine", {})[Manifest.read(folder).model.name] = cosine
+        results.write(out, found)
+    return Path(out)
+
+
+def compared(manifest: Manifest) -> list[Subject]:
+    """All that runs on this CPU; int8 on onnxruntime also with the option that the runtime does not choose here."""
+    subjects = []
+    for name, variant in manifest.variants.items():
+        if "cpu" not in variant.devices:
+            continue
+        subjects.append(Subject(name, "onnxruntime"))
+        if variant.weight_type == "int8":
+            subjects.append(Subject(name, "onnxruntime", exact=not saturation.saturates(import_onnxruntime())))
+        if variant.weight_type in native.WEIGHT_TYPES and native.is_verified():
+            subjects.append(Subject(name, "native"))
+    return subjects
+
+
+def shapes(random: np.random.Generator) -> dict[str, list[int]]:
+    """Lengths in tokens of each text."""
+    return {
+        "(1, 16)": [16],
+        "(1, 32)": [32],
+        "(8, 64)": [64] * 8,
+        "(32, 128)": [128] * 32,
+        "(4, 512)": [512] * 4,
         "mixed": np.clip(random.lognormal(3.6, 0.9, 64), 4, 512).astype(int).tolist(),
     }
-    results: dict[str, Any] = {
-        "model": model.name,
-        "isa": native.isa,
-        "threads": native.num_threads,
-        "processor": machine()["cpu"],
-        "onnxruntime": import_onnxruntime().__version__,
-        "kernels": kernels.__version__,
-        "peak_gops": round(kernels.measure_peak(native.isa, native.num_threads) / 1e9, 1),
-        "load": {engine: loaded(args.bundle, engine) for engine in ("native", "onnxruntime")},
-        "shapes": {},
-    }
-    for name, lengths in shapes.items():
-        tokens = random_tokens(lengths, model, random)
-        runs = {"native": run_native(native, tokens), "onnxruntime": run_onnxruntime(session, tokens)}
-        if args.torch is not None:
-            runs["torch fp32"] = run_torch(args.torch, tokens, native.num_threads)
-        seconds = alternate(runs)
-        # The machine's pace changes while it is shared: the peak is taken beside each shape.
-        peak = kernels.measure_peak(native.isa, native.num_threads) / 1e9
-        shape = {
-            "tokens": sum(lengths),
-            "milliseconds": {engine: round(1e3 * value, 2) for engine, value in seconds.items()},
-            "times_onnxruntime": round(seconds["onnxruntime"] / seconds["native"], 2),
-            "share_of_peak": round(2e-9 * multiplications(model) * sum(lengths) / seconds["native"] / peak, 2),
-        }
-        results["shapes"][name] = shape
-        sys.stdout.write(f"{name:10} {shape}\n")
-        sys.stdout.flush()
-    if args.output is not None:
-        args.output.write_text(json.dumps(results, indent=2) + "\n")
-    sys.stdout.write(json.dumps({key: value for key, value in results.items() if key != "shapes"}, indent=2) + "\n")
-
-
-def multiplications(model: Model) -> int:
-    """Of one token in all int8 products; attention is not counted."""
-    inner = model.num_heads * model.d_kv
-    matrices = 3 if model.feed_forward == "gated-gelu" else 2
-    return model.num_layers * (4 * model.d_model * inner + matrices * model.d_model * model.d_ff)
 
 
 def random_tokens(lengths: list[int], model: Model, random: np.random.Generator) -> Tokens:
@@ -114,14 +178,9 @@ def random_tokens(lengths: list[int], model: Model, random: np.random.Generator)
     return Tokens(ids=ids, offsets=offsets, starts=np.full(len(lengths), 2, dtype=np.int64), truncated=0)
 
 
-def run_native(session: NativeSession, tokens: Tokens) -> Callable[[], object]:
-    rows = np.arange(len(tokens.starts))
-    return lambda: session.sentence_embeddings(tokens, rows)
-
-
-def run_onnxruntime(session: Session, tokens: Tokens) -> Callable[[], object]:
-    batches = list(_batches(tokens))
-    return lambda: [session.sentence_embeddings(tokens, batch) for batch in batches]
+def run_engine(engine: Engine, tokens: Tokens) -> Callable[[], object]:
+    batches = [np.arange(len(tokens.starts))] if engine.name == "native" else list(_batches(tokens))
+    return lambda: [engine.sentence_embeddings(tokens, batch) for batch in batches]
 
 
 def _batches(tokens: Tokens) -> Iterator[npt.NDArray[np.int64]]:
@@ -129,12 +188,19 @@ def _batches(tokens: Tokens) -> Iterator[npt.NDArray[np.int64]]:
     return plan_batches(tokens.lengths, batch_size=32, token_budget=Session.token_budget, run_cost=Session.run_cost)
 
 
-def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], object]:
+@functools.cache
+def _torch_encoder(checkpoint: Path, threads: int) -> Any:
     import torch
     from transformers import T5EncoderModel
 
     torch.set_num_threads(threads)
-    encoder = T5EncoderModel.from_pretrained(checkpoint).eval()
+    return T5EncoderModel.from_pretrained(checkpoint).eval()
+
+
+def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], object]:
+    import torch
+
+    encoder = _torch_encoder(checkpoint, threads)
     batches = []
     for rows in _batches(tokens):
         input_ids, attention_mask, _ = tokens.padded(rows)
@@ -149,30 +215,74 @@ def run_torch(checkpoint: Path, tokens: Tokens, threads: int) -> Callable[[], ob
 
 
 def alternate(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each."""
+    """Median seconds of each, in turns; each round begins with the next one."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     end = time.perf_counter() + SECONDS
-    while (time.perf_counter() < end or len(times["native"]) < 3) and len(times["native"]) < MOST_ROUNDS:
-        for name, run in runs.items():
+    names = list(runs)
+    for done in range(MOST_ROUNDS):
+        if done >= LEAST_ROUNDS and time.perf_counter() > end:
+            break
+        first = done % len(names)
+        for name in names[first:] + names[:first]:
             time.sleep(PAUSE)
             begin = time.perf_counter()
-            run()
+            runs[name]()
             times[name].append(time.perf_counter() - begin)
-    medians: npt.NDArray[np.float64] = np.median(np.array(list(times.values())), axis=1)
-    return dict(zip(times, medians.tolist(), strict=True))
+    return {name: float(np.median(taken)) for name, taken in times.items()}
 
 
-def loaded(bundle: Path, engine: str) -> dict[str, float]:
-    """Seconds to open, and resident megabytes then, in a process of its own; the median of three."""
-    found = []
-    for _ in range(3):
-        command = [sys.executable, "-c", LOAD, str(bundle), engine]
-        found.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
-    seconds, resident = np.median(np.array(found, dtype=float), axis=0)
-    return {"seconds": round(float(seconds), 3), "resident_megabytes": round(float(resident) / 1e6, 1)}
+def loads(folder: Path, subjects: Sequence[Subject], threads: int) -> dict[str, dict[str, float]]:
+    """Seconds to open each, bytes resident after a first text, and at most until then; medians of new processes."""
+    found: dict[str, list[tuple[float, int, int]]] = {}
+    for _ in range(LOADS):
+        for subject in subjects:
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                found.setdefault(str(subject), []).append(process.submit(load, folder, subject, threads).result())
+    medians = {name: np.median(np.array(each), axis=0) for name, each in found.items()}
+    return {
+        name: {"seconds": round(float(seconds), 3), "resident": int(resident), "peak": int(peak)}
+        for name, (seconds, resident, peak) in medians.items()
+    }
+
+
+def load(folder: Path, subject: Subject, threads: int) -> tuple[float, int, int]:
+    """In this process, which nothing else was opened in."""
+    begin = time.perf_counter()
+    engine = subject.open(folder, threads)
+    seconds = time.perf_counter() - begin
+    engine.sentence_embeddings(
+        random_tokens([32], Manifest.read(folder).model, np.random.default_rng(SEED)), np.arange(1)
+    )
+    found = memory()
+    return seconds, found["resident"], found["peak"]
+
+
+def cosines(folder: Path, checkpoint: Path, threads: int) -> dict[str, dict[str, Any]]:
+    """Each subject's to PyTorch."""
+    from evaluation.probes import compare, probe
+    from instructor_onnx_export.checkpoint import read_checkpoint
+
+    tokens, expected = probe(read_checkpoint(checkpoint))
+    subjects = compared(Manifest.read(folder))
+    return {str(subject): compare(subject.open(folder, threads), tokens, expected) for subject in subjects}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "subjects",
+        nargs="+",
+        type=Path,
+        metavar="BUNDLE CHECKPOINT|RESULTS.json",
+        help="pairs, or results to show again",
+    )
+    parser.add_argument("--threads", type=int, help="default: what the machine allows")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/native-<model>-<processor>.json")
+    parser.add_argument("--docs", type=Path, help="a file whose block <!-- native:begin --> … is rewritten")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

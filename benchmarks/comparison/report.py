@@ -50,9 +50,7 @@ class Shown:
 
     @property
     def machine(self) -> str:
-        subject = self.results["subject"]
-        flags = " ".join(subject["machine"]["flags"])
-        return f"{subject['machine']['cpu']} ({flags}), {subject['threads']} threads"
+        return machine_line(self.results["subject"])
 
     @property
     def rivals(self) -> dict[str, Any]:
@@ -85,6 +83,25 @@ def overview(shown: Sequence[Shown]) -> str:
     return f"{markdown(['', *columns, 'best rival'], rows)}\n\nHere {'; '.join(machines.values())}."
 
 
+def machine_line(subject: dict[str, Any]) -> str:
+    flags = " ".join(subject["machine"]["flags"])
+    return f"{subject['machine']['cpu']} ({flags}), {subject['threads']} threads"
+
+
+def limits_line(limits: dict[str, Any] | None, operations: int | None) -> str:
+    """What a machine can do, and what that is in tokens of a model, by a token's operations."""
+    if not limits:
+        return "Limits of this machine: not measured."
+    said, most = [], []
+    for kind, name in (("int8", f"exact int8 products ({limits['isa']})"), ("fp32", "fp32 products (numpy's)")):
+        if limits[kind]:
+            said.append(f"{name} {limits[kind] / 1e9:,.0f} billion operations a second")
+            most += [f"{limits[kind] / operations / 1e3:.3g} ktok/s in {kind}"] if operations else []
+    said += [f"memory {limits['memory'] / 1e9:.0f} GB/s copied"] if limits["memory"] else []
+    allowed = f"; the model's products alone allow {' and '.join(most)}" if most else ""
+    return f"Limits of this machine, measured in the same run: {', '.join(said)}{allowed}."
+
+
 def _best_rival(rivals: dict[str, Any], work: str, number: Number) -> str:
     speeds = {
         name: rival["work"][work]["tokens_per_second"]["median"]
@@ -106,7 +123,7 @@ def _model(shown: Shown, beside: Path | None) -> str:
     heading = [
         f"#### {shown.model}, {shown.processor}\n",
         f"{results['date']}, {shown.machine}. {libraries}.",
-        _limits(results.get("limits"), results["subject"].get("operations")),
+        limits_line(results.get("limits"), results["subject"].get("operations")),
         _mixed_line(results),
     ]
     sections = ["\n".join(line for line in heading if line)]
@@ -119,22 +136,6 @@ def _model(shown: Shown, beside: Path | None) -> str:
         link = Path(os.path.relpath(shown.picture, beside)).as_posix()
         sections.append(f"![{shown.model}, {shown.processor}: latency and throughput against rivals]({link})")
     return "\n\n".join(sections)
-
-
-def _limits(limits: dict[str, Any] | None, operations: int | None) -> str:
-    """What the machine can do, and what that is in tokens of this model."""
-    if not limits:
-        return "Limits of this machine: not measured."
-    kinds = {"int8": f"exact int8 products ({limits['isa']})", "fp32": "fp32 products (numpy's)"}
-    said, most = [], []
-    for kind, name in kinds.items():
-        if limits[kind]:
-            said.append(f"{name} {limits[kind] / 1e9:,.0f} billion operations a second")
-            if operations:
-                most.append(f"{limits[kind] / operations / 1e3:.3g} ktok/s in {kind}")
-    said.append(f"memory {limits['memory'] / 1e9:.0f} GB/s copied")
-    allowed = f"; the model's products alone allow {' and '.join(most)}" if most else ""
-    return f"Limits of this machine, measured in the same run: {', '.join(said)}{allowed}."
 
 
 def _mixed_line(results: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from comparison import processes, report, work, worker
 from comparison.measure import Journal
 from comparison.processes import Process, RivalFailed
 from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
+from evaluation import results
 from instructor_onnx import Manifest, native
 from instructor_onnx.tokens import Tokenizer
 
@@ -41,7 +42,8 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
     found = json.loads(compared[0].read_text())
     rivals = found["rivals"]
     names = [f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")]
-    names += ["instructor-onnx int8, native"] if native.is_verified() else []
+    on_kernels = [kind for kind in ("int8", "int4") if kind in native.WEIGHT_TYPES and native.is_verified()]
+    names += [f"instructor-onnx {kind}, native" for kind in on_kernels]
     names.append(QUANTIZED)
     assert list(rivals) == [TORCH_FP32, *names, BROKEN.name]
     assert "no_such_adapter" in rivals[BROKEN.name]["failed"]
@@ -61,6 +63,13 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
     assert all(item["times_torch_fp32"] == 1 for item in rivals[TORCH_FP32]["work"].values())
     assert rivals[TORCH_FP32]["settings"]["token_budget"] in (512, 1024, 4096)
     assert found["subject"]["tokens"]["(32, 128)"] == 4096
+    assert found["subject"]["machine"] == results.machine()
+    assert set(found["limits"]) == {"isa", "int8", "fp32", "memory"}
+    assert found["limits"]["fp32"] > 1e9
+    assert found["limits"]["memory"] > 1e8
+    if native.is_verified():
+        assert found["limits"]["isa"] == native.instruction_set()
+        assert found["limits"]["int8"] > 1e9
 
 
 def test_a_second_run_measures_nothing_again(
@@ -76,22 +85,80 @@ def test_a_second_run_measures_nothing_again(
     assert [entry for entry in Journal.open(path).entries if entry["kind"] == "time"] == before
 
 
-def test_the_tables_go_into_a_readme(compared: tuple[Path, list[str], Path], tmp_path: Path) -> None:
-    out = tmp_path / "bench-x.json"
+def test_the_tables_go_into_the_docs_and_a_short_one_into_a_readme(
+    compared: tuple[Path, list[str], Path], tmp_path: Path
+) -> None:
     found = json.loads(compared[0].read_text())
     found["rivals"][QUANTIZED]["cosine"]["min"] = 0.5
+    found["subject"]["machine"]["cpu"] = "Some Processor"
+    out = tmp_path / f"bench-{found['subject']['model']}-some.json"
     out.write_text(json.dumps(found))
-    readme = tmp_path / "README.md"
-    readme.write_text("# Title\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nThe rest.\n")
-    assert compare.main([str(out), "--readme", str(readme)]) == 0
-    text = readme.read_text()
-    assert "\nold\n" not in text
-    assert text.endswith("The rest.\n")
-    assert "| **instructor-onnx int8** |" in text
-    assert "**wrong: " in text
-    assert f"- {BROKEN.name}: " in text
-    assert "](bench-x.png)" in text
-    assert (tmp_path / "bench-x.png").read_bytes().startswith(b"\x89PNG")
+    older = {key: value for key, value in found.items() if key != "limits"}  # before they were measured
+    out.with_name(out.name.replace("some", "older")).write_text(json.dumps(older))
+    readme, docs = tmp_path / "README.md", tmp_path / "docs" / "benchmarks.md"
+    docs.parent.mkdir()
+    for page in (readme, docs):
+        page.write_text("# Title\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nThe rest.\n")
+    paths = [str(path) for path in sorted(tmp_path.glob("bench-*.json"))]
+    assert compare.main([*paths, "--readme", str(readme), "--docs", str(docs)]) == 0
+    short, full = readme.read_text(), docs.read_text()
+    for text in (short, full):
+        assert "\nold\n" not in text
+        assert text.endswith("The rest.\n")
+        assert "Some Processor" in text
+    assert "instructor-base, some: 32 tokens, ms | " in short
+    assert "instructor-base, older: mixed, ktok/s | " in short
+    assert QUANTIZED not in short  # fast, and wrong
+    assert "#### instructor-base, some\n" in full
+    assert "| **instructor-onnx int8** |" in full
+    assert "**wrong: " in full
+    assert f"- {BROKEN.name}: " in full
+    assert full.count("Limits of this machine: not measured.") == 1
+    assert full.count("Limits of this machine, measured in the same run: ") == 1
+    assert "](../bench-instructor-base-some.png)" in full
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_best_rival_is_the_fastest_that_is_right(tmp_path: Path) -> None:
+    def rival(speed: float, cosine: float) -> dict[str, Any]:
+        work = {
+            "seconds": {"median": 32 / speed},
+            "tokens_per_second": {"median": speed},
+            "times_torch_fp32": speed / 100,
+        }
+        return {"work": {"query 32": work, "mixed": work}, "cosine": {"min": cosine}}
+
+    rivals = {
+        TORCH_FP32: rival(100, 1),
+        "instructor-onnx int8, native": rival(900, 1),
+        "slow": rival(200, 1),
+        "best": rival(300, 0.99),
+        "wrong": rival(1000, 0.3),
+        "absent": {"failed": "not installed"},
+    }
+    subject = {"model": "m", "threads": 2, "machine": {"cpu": "Some Processor", "flags": ["avx2"]}}
+    text = report.overview([report.Shown(tmp_path / "bench-m-x.json", {"subject": subject, "rivals": rivals})])
+    assert text.splitlines() == [
+        "|  | torch fp32 | instructor-onnx int8, native | best rival |",
+        "| --- | --: | --: | --: |",
+        "| m, x: 32 tokens, ms | 320 (1.00×) | 35.6 (9.00×) | 107 (3.00×) best |",
+        "| m, x: mixed, ktok/s | 0.1 (1.00×) | 0.9 (9.00×) | 0.3 (3.00×) best |",
+        "",
+        "Here x is Some Processor (avx2), 2 threads.",
+    ]
+
+
+def test_another_processors_file_is_refused_before_anything_runs(
+    bundle: Path, base_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bench.json"
+    there = json.dumps({"subject": {"machine": {"cpu": "Another", "flags": []}}})
+    out.write_text(there)
+    arguments = [str(bundle), "--checkpoint", str(base_checkpoint), "--out", str(out)]
+    assert compare.main([*arguments, "--cache", str(tmp_path / "cache")]) == 1
+    assert "holds figures of another processor" in capsys.readouterr().err
+    assert out.read_text() == there
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +192,7 @@ def test_the_work_has_exact_lengths_and_like_slices(bundle: Path) -> None:
 
 
 def test_a_process_that_dies_says_why(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
-    (rival,) = ours(["int8"], ["onnxruntime"])
+    (rival,) = ours([("int8", "onnxruntime")])
     job = Job(bundle, base_checkpoint, tmp_path, rival.option, rival.engine, threads=1)
     empty = tmp_path / "work.json"
     empty.write_text("{}")  # lacks the work that a cold start ends with

@@ -110,9 +110,3 @@ def weight_files(checkpoint: Path) -> list[Path]:
     """The files with weights of a checkpoint: safetensors where there are some, else pickles."""
     found = sorted(checkpoint.rglob("*.safetensors"))
     return found or sorted(checkpoint.rglob("*.bin"))
-
-
-def cpu_flags() -> str:
-    """What /proc/cpuinfo says; nothing where there is none."""
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

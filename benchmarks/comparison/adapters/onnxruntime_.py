@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from comparison.adapters.common import ByTokens, Encoder, Float32, Int64, cpu_flags
+from instructor_onnx import saturation
+
+from comparison.adapters.common import ByTokens, Encoder, Float32, Int64
 from comparison.rivals import Job
 
 
@@ -21,22 +23,22 @@ def load(job: Job) -> Encoder:
         vectors: Float32 = session.run(["sentence_embedding"], feeds)[0]
         return vectors
 
-    settings = {"threads": job.threads, "weights": "int8 per channel", "reduce_range": _saturates()}
+    settings = {
+        "threads": job.threads,
+        "weights": "int8 per channel",
+        "reduce_range": saturation.saturates(onnxruntime),
+    }
     return ByTokens(job, run, settings, sorted(job.folder.glob("model.onnx*")))
 
 
 def prepare(job: Job) -> None:
+    import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
         job.bundle / "fp32" / "model.onnx",
         job.folder / "model.onnx",
         per_channel=True,
-        reduce_range=_saturates(),  # as its documentation advises where the CPU has no VNNI
+        reduce_range=saturation.saturates(onnxruntime),  # as its documentation advises
         weight_type=QuantType.QInt8,
     )
-
-
-def _saturates() -> bool:
-    flags = cpu_flags()
-    return "avx2" in flags and "vnni" not in flags

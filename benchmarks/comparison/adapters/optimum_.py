@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from instructor_onnx import processor
 
-from comparison.adapters.common import ByTokens, Encoder, Float32, Head, Int64, cpu_flags
+from comparison.adapters.common import ByTokens, Encoder, Float32, Head, Int64
 from comparison.rivals import Job
 
 
@@ -53,7 +54,9 @@ def prepare(job: Job) -> None:
         from optimum.onnxruntime import ORTQuantizer
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-        chosen = AutoQuantizationConfig.avx512_vnni if "avx512_vnni" in cpu_flags() else AutoQuantizationConfig.avx2
+        chosen = (
+            AutoQuantizationConfig.avx512_vnni if "avx512_vnni" in processor.flags() else AutoQuantizationConfig.avx2
+        )
         quantizer = ORTQuantizer.from_pretrained(job.folder, file_name="model.onnx")
         quantizer.quantize(save_dir=job.folder, quantization_config=chosen(is_static=False, per_channel=True))
         for path in job.folder.glob("model.onnx*"):
