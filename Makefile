@@ -32,8 +32,8 @@ BUNDLE ?= demo-bundle
 CHECKPOINT ?= checkpoints/instructor-mini
 OPTIONS ?=
 
-bench: $(VENV)/installed  ## against every rival, in environments it makes (about 5 GB); goes on where it was stopped
-	test -d $(BUNDLE) || $(BIN)/instructor-onnx export $(CHECKPOINT) $(BUNDLE)
+bench: $(VENV)/installed  ## this processor's results, against every rival (environments of 5 GB); goes on where it stopped
+	test -d $(BUNDLE) || $(BIN)/instructor-onnx export $(CHECKPOINT) $(BUNDLE) --variants fp32,int8,int4
 	$(BIN)/python benchmarks/compare.py $(BUNDLE) --checkpoint $(CHECKPOINT) $(OPTIONS)
 
 figures: $(VENV)/installed  ## our own speed, figure by figure (pytest-benchmark)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparison import native_report, report
 from evaluation import results
 from instructor_onnx import processor
+
+from tests.benchmarks.conftest import PROJECT
 
 ZEN5 = "AMD EPYC (family 26, model 2)"
 AVX2, AVX512 = ["fma", "f16c", "avx2"], ["fma", "f16c", "avx2", "avx512f", "avx512_vnni"]
@@ -71,3 +74,17 @@ def test_every_file_in_the_project_names_a_processor() -> None:
     names = [path.name for path in results.RESULTS.iterdir()]
     assert names
     assert [name for name in names if not any(label in name for label in labels)] == []
+
+
+def test_the_pages_show_what_was_measured() -> None:
+    """README.md and docs/benchmarks.md are what their commands make of the files in results/."""
+    shown = [report.Shown.read(path) for path in sorted(results.RESULTS.glob("bench-*.json"))]
+    engines = [native_report.tables(path) for path in sorted(results.RESULTS.glob("native-*.json"))]
+    page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert block(page, "bench") == report.tables(shown, beside=PROJECT / "docs")
+    assert block(page, "native") == "\n\n".join(engines)
+    assert block((PROJECT / "README.md").read_text(encoding="utf-8"), "bench") == report.overview(shown)
+
+
+def block(page: str, name: str) -> str:
+    return page.split(f"<!-- {name}:begin -->\n")[1].split(f"\n<!-- {name}:end -->")[0]
