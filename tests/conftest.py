@@ -79,7 +79,9 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from instructor_onnx_export import export
 
     folder = tmp_path_factory.mktemp("bundles") / checkpoint.name
-    export(checkpoint, folder, variants=["fp32", "int8", "int4"], show_progress=False)
+    variants = ["fp32", "int8", "int4"]
+    manifest = export(checkpoint, folder, variants=variants, show_progress=False)
+    assert list(manifest.variants) == variants, "a variant was left out; the logged warning says why"
     return folder
 
 

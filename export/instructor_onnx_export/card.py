@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from instructor_onnx.bundle import Manifest, Variant
+from collections.abc import Iterator, Sequence
+
+from instructor_onnx.bundle import Manifest
 
 _CARD = """\
 ---
@@ -29,20 +31,33 @@ vectors of {embedding_dim}, texts of up to {max_seq_length} tokens (instruction 
 
 ## Variants and what was verified
 
-Against the same checkpoint in PyTorch (fp32), on probe rows: ragged, long, unicode, empty, instruction only.
+Against the same checkpoint in PyTorch (fp32), on probe rows: ragged, long, unicode, empty, instruction only. These are
+the figures of the machine named; `instructor-onnx check FOLDER --against CHECKPOINT` gives those of yours. A vector
+that is not the same in any batch depends, a little, on what else is in the run.
 
-| variant | weights | size | devices | max abs diff | cosine mean | 1st percentile | minimum | same in any batch |
-|---|---|---|---|---|---|---|---|---|
 {variants}
 
 ## Without Python
 
 Each `model.onnx` takes `input_ids`, `attention_mask` (1 for every real token) and `pooling_mask` (1 for every real
 token after the instruction), int64 `[batch, sequence]`, and gives `sentence_embedding` `[batch, {embedding_dim}]` and
-`token_embeddings` `[batch, sequence, {d_model}]`. Keep `model.onnx.data` beside it. On processors without VNNI (AVX2
-and older), open the int8 model with the session option `session.x64quantprecision` = `1`: without it onnxruntime's
-8-bit products saturate there. The Python runtime does so by itself.
+`token_embeddings` `[batch, sequence, {d_model}]`. Keep `model.onnx.data` beside it.{without_python}
 """
+_COLUMNS = (
+    *("variant", "weights", "size", "devices", "engine", "processor"),
+    *("max abs diff", "cosine mean", "1st percentile", "minimum", "same in any batch"),
+)
+_INT8 = """
+
+int8: on some processors onnxruntime adds pairs of uint8 x int8 products in 16 bits that saturate, and vectors come out
+wrong. Ask yours, once: MatMulInteger of A = [[255, 255]] (uint8) and B = [[127], [127]] (int8) must give 64770. Where
+it gives less (32767), open the model with the session option `session.x64quantprecision` = `1`; elsewhere leave it
+out, as it makes the products slower. The Python runtime asks by itself."""
+_INT4 = """
+
+int4: run an even number of tokens (batch x sequence, padding counted). On some processors onnxruntime computes them in
+pairs and rounds a last one without a partner otherwise: its vector would depend on its batch. The Python runtime pads
+by itself."""
 
 
 def model_card(manifest: Manifest) -> str:
@@ -54,17 +69,26 @@ def model_card(manifest: Manifest) -> str:
         modules=modules,
         exporter=manifest.exporter,
         first=next(iter(manifest.variants)),
-        variants="\n".join(_row(name, variant) for name, variant in manifest.variants.items()),
+        variants="\n".join(_table(manifest)),
+        without_python="".join(text for name, text in (("int8", _INT8), ("int4", _INT4)) if name in manifest.variants),
     )
 
 
-def _row(name: str, variant: Variant) -> str:
-    size = f"{sum(file.bytes for file in variant.files) / 1e6:,.1f} MB"
-    start = f"| {name} | {variant.weight_type} | {size} | {', '.join(variant.devices)} "
-    found = variant.verification
-    if found is None:
-        return start + "| not verified on this device | | | | |"
-    return start + (
-        f"| {found.max_abs_diff:.1e} | {found.cosine_mean:.5f} | {found.cosine_p1:.5f} | {found.cosine_min:.5f} "
-        f"| {'yes' if found.batch_invariant else 'no'} |"
-    )
+def _table(manifest: Manifest) -> Iterator[str]:
+    """A line for each variant and engine that was measured."""
+    yield _line(_COLUMNS)
+    yield _line(["---"] * len(_COLUMNS))
+    for name, variant in manifest.variants.items():
+        size = f"{sum(file.bytes for file in variant.files) / 1e6:,.1f} MB"
+        start = [name, variant.weight_type, size, ", ".join(variant.devices)]
+        for found in variant.verification.values():
+            cosines = (f"{cosine:.5f}" for cosine in (found.cosine_mean, found.cosine_p1, found.cosine_min))
+            same = "yes" if found.batch_invariant else "no"
+            yield _line([*start, found.engine, found.processor, f"{found.max_abs_diff:.1e}", *cosines, same])
+        if not variant.verification:
+            yield _line([*start, "not verified on this device"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    """One line of a Markdown table, which may end early."""
+    return f"| {' | '.join(cells)} |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import logging
 import os
 import shutil
 import sys
@@ -36,17 +37,20 @@ from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half
+from instructor_onnx_export.half import Half, RangeError
 from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
 from instructor_onnx_export.model_file import DATA, MODEL
 from instructor_onnx_export.oracle import Oracle
-from instructor_onnx_export.verify import Expected, ask_oracle, judge, measure, probe_rows, verifying_device
+from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
 
 CALIBRATED = frozenset({"int8", "int4"})
 HALF: dict[str, Callable[[Config, Mapping[str, torch.Tensor]], Precision]] = {"fp16": Half.fp16, "bf16": Half.bf16}
 DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "int4": ("cpu",), "fp16": ("cuda",), "bf16": ("cuda",)}
 
 Stage = Callable[..., Any]
+Failures = dict[str, Exception]  # by variant: why it cannot be had
+
+logger = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -81,8 +85,9 @@ def export(
     Args:
         checkpoint: a folder in sentence-transformers layout, or a Hugging Face id of one.
         out: the bundle folder to make.
-        variants: which models it holds: "fp32", "int8", "int4", and for GPUs "fp16", "bf16". Those two are verified
-            where onnxruntime can use CUDA; elsewhere they are written unverified, and the manifest says so.
+        variants: which models it holds: "fp32", "int8", "int4", and for GPUs "fp16", "bf16". Each is verified on
+            every engine that runs it here. Those two need CUDA for that; elsewhere they are written unverified, and
+            the manifest says so.
         name: the model's name in the bundle; None: the id, or the folder's name.
         min_cosine: smallest cosine to PyTorch, over the probe rows, that a variant other than fp32 may have; None: 0.99
             for int8, 0.97 for int4, 0.9995 for fp16 and bf16.
@@ -93,14 +98,16 @@ def export(
         show_progress: each stage with its time, on stderr.
 
     Returns:
-        The manifest of the bundle.
+        The manifest of the bundle. A variant that failed is not among its `variants`, and a logged warning says why:
+        it costs itself, not the others.
 
     Raises:
         ExportError: an unknown variant, a target that exists.
         CheckpointError: the checkpoint is not of the family, or damaged.
         CalibrationError: the calibration texts cannot be used.
-        RangeError: the checkpoint may leave fp16's range.
-        VerificationError: a variant is further from PyTorch than allowed. Nothing is written.
+        RangeError: no variant is left: the checkpoint may leave fp16's range.
+        VerificationError: no variant is left: each is further from PyTorch than allowed, on every engine.
+        Nothing is written where one is raised.
     """
     target = Path(out)
     _check_request(target, variants, overwrite)
@@ -112,26 +119,28 @@ def export(
             source = read_checkpoint(checkpoint, hub)
         oracle = Oracle(source)
         expected = _expected(source, oracle, stage)
-        plans = _plans(source, oracle, variants, texts, stage)
+        plans, failed = _plans(source, oracle, variants, texts, stage)
         del oracle
-        for variant in variants:
+        for variant, (weights, precision) in plans.items():
             with stage(f"Writing {variant}", source.config.num_layers + 1, "layer") as bar:
-                weights, precision = plans[variant]
                 write_graph(folder / variant, source.config, weights, precision, bar.update)
         with stage("Hashing"):
             (folder / TOKENIZER).write_bytes(source.tokenizer_json)
-            manifest = _manifest(folder, source, name, {variant: plans[variant].precision for variant in variants})
+            manifest = _manifest(folder, source, name, {variant: plan.precision for variant, plan in plans.items()})
             manifest.write(folder)
-        del (
-            source,
-            plans,
-            weights,
-            precision,
-        )  # the mapped files would count twice beside the models that are opened next
+        # The mapped files would count twice beside the models that are opened next.
+        del source, plans, weights, precision
         _return_memory()
-        manifest = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
+        manifest, wrong = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
+        failed |= wrong
+        if not manifest.variants:
+            raise _summed_up(failed)
+        for variant in wrong:
+            shutil.rmtree(folder / variant)
         manifest.write(folder)
         (folder / MODEL_CARD).write_text(model_card(manifest), encoding="utf-8")
+    for error in failed.values():
+        logger.warning("left out of %s: %s", target, error)
     return manifest
 
 
@@ -146,15 +155,18 @@ def verify_bundle(
     local_files_only: bool = False,
     num_threads: int | None = None,
     show_progress: bool = True,
-) -> dict[str, Verification]:
+) -> dict[str, dict[str, Verification]]:
     """Hold a bundle against the checkpoint it was made from, anew: all hashes, then every variant that runs here.
 
     Returns:
-        What was measured, by variant; nothing of those for CUDA where there is none. The bundle is not changed.
+        What was measured, by variant and engine; nothing of the variants for CUDA where there is none. The bundle is
+        not changed. An engine that is wrong here while another is right is told in a logged warning.
 
     Raises:
         BundleError: a file is missing or damaged.
-        CheckpointError, VerificationError: as `export`.
+        CheckpointError: as `export`.
+        VerificationError: the checkpoint is of another shape; or variants are further from it than allowed, each
+            with its sentence, once all were measured.
     """
     folder = Path(bundle)
     manifest = Manifest.read(folder)
@@ -163,10 +175,13 @@ def verify_bundle(
         check_hashes(folder, manifest.files())
     with stage("Reading the checkpoint"):
         source = read_checkpoint(checkpoint, HubOptions(revision, token, cache_folder, local_files_only))
+    _check_same_model(folder, manifest.model, _model(source, None))
     expected = _expected(source, Oracle(source), stage)
     del source
-    checked = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
-    return {name: v.verification for name, v in checked.variants.items() if v.verification is not None}
+    checked, failed = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
+    if failed:
+        raise _summed_up(failed)
+    return {name: variant.verification for name, variant in checked.variants.items() if variant.verification}
 
 
 def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
@@ -177,9 +192,14 @@ def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
 
 def _plans(
     source: Checkpoint, oracle: Oracle, variants: Sequence[str], texts: list[Row], stage: Stage
-) -> dict[str, Plan]:
-    """What each variant is written from: the checkpoint's weights or those with outliers migrated, and how."""
+) -> tuple[dict[str, Plan], Failures]:
+    """What each variant is written from: the checkpoint's weights or those with outliers migrated, and how.
+
+    Raises:
+        RangeError: none can be written.
+    """
     plans = {"fp32": Plan(source.weights, Fp32())}
+    failed: Failures = {}
     if CALIBRATED.intersection(variants):
         with stage("Calibrating", len(texts), "row") as bar:
             observed = observe(oracle, source.config, texts, bar.update)
@@ -189,8 +209,13 @@ def _plans(
                 smoothed = smooth(source.weights, source.config, observed, bar.update)
             plans["int8"] = Plan(smoothed, Int8PerRow())
     for name in HALF.keys() & variants:
-        plans[name] = Plan(source.weights, HALF[name](source.config, source.weights))
-    return plans
+        try:
+            plans[name] = Plan(source.weights, HALF[name](source.config, source.weights))
+        except RangeError as error:
+            failed[name] = error.with_traceback(None)  # which would keep the weights
+    if failed.keys() == set(variants):
+        raise _summed_up(failed)
+    return {name: plans[name] for name in variants if name not in failed}, failed
 
 
 def _verified(
@@ -200,46 +225,54 @@ def _verified(
     min_cosine: float | None,
     num_threads: int | None,
     stage: Stage,
-) -> Manifest:
-    """The manifest with what was measured, or VerificationError for the first variant that is too far off.
+) -> tuple[Manifest, Failures]:
+    """The manifest with what was measured, without the variants that failed; and why those did.
 
     A variant for a device that is not here stays without a verification.
     """
-    variants = {}
+    variants: dict[str, Variant] = {}
+    failed: Failures = {}
     for name, variant in manifest.variants.items():
-        device = verifying_device(variant.devices)
-        if device is None:
-            variants[name] = dataclasses.replace(variant, verification=None)
+        if not (here := engines(variant)):
+            variants[name] = dataclasses.replace(variant, verification={})
             continue
-        with stage(f"Verifying {name}"):
-            found = measure(folder, name, expected, num_threads, device)
-        judge(name, found, min_cosine)
-        variants[name] = dataclasses.replace(variant, verification=found)
-    return dataclasses.replace(manifest, variants=variants)
+        try:
+            with stage(f"Verifying {name}"):
+                found = measure(folder, name, here, expected, num_threads)
+            for sentence in judge(name, found, min_cosine):
+                logger.warning("%s", sentence)
+        except (VerificationError, RuntimeError) as error:  # onnxruntime's: it may know this variant's operators alone
+            failed[name] = error.with_traceback(None)  # which would keep the weights
+        else:
+            variants[name] = dataclasses.replace(variant, verification=found)
+    return dataclasses.replace(manifest, variants=variants), failed
+
+
+def _summed_up(failed: Failures) -> Exception:
+    """One error for variants that failed: the only one, or all sentences in one."""
+    first, *others = failed.values()
+    return VerificationError(" ".join(map(str, failed.values()))) if others else first
+
+
+def _check_same_model(folder: Path, ours: Model, theirs: Model) -> None:
+    """Raise VerificationError where bundle and checkpoint differ in a number: nothing else could be compared."""
+    different = [
+        f"{field.name} is {getattr(ours, field.name)} in the bundle and {getattr(theirs, field.name)} in the checkpoint"
+        for field in dataclasses.fields(Model)
+        if field.name not in ("name", "source_sha256") and getattr(ours, field.name) != getattr(theirs, field.name)
+    ]
+    if different:
+        raise VerificationError(
+            f"{folder}: was not made from {theirs.name}: {'; '.join(different)}. Name the checkpoint it was made from "
+            f"({ours.name}), or export this one."
+        )
 
 
 def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Mapping[str, Precision]) -> Manifest:
-    config = source.config
     return Manifest(
         format_version=FORMAT_VERSION,
         exporter=f"instructor-onnx {__version__}",
-        model=Model(
-            name=name or source.name,
-            d_model=config.d_model,
-            d_ff=config.d_ff,
-            d_kv=config.d_kv,
-            num_heads=config.num_heads,
-            num_layers=config.num_layers,
-            vocab_size=config.vocab_size,
-            feed_forward=config.feed_forward,
-            embedding_dim=config.embedding_dim,
-            max_seq_length=config.max_seq_length,
-            dense=config.has_dense,
-            normalize=config.normalize,
-            pad_token_id=config.pad_token_id,
-            eos_token_id=config.eos_token_id,
-            source_sha256=source.source_sha256,
-        ),
+        model=_model(source, name),
         tokenizer=describe_file(folder, TOKENIZER),
         variants={
             variant: Variant(
@@ -247,10 +280,31 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Ma
                 weight_type=precision.weight_type,
                 devices=DEVICES[variant],
                 opset=precision.attention.opset,
-                verification=None,
+                verification={},
             )
             for variant, precision in precisions.items()
         },
+    )
+
+
+def _model(source: Checkpoint, name: str | None) -> Model:
+    config = source.config
+    return Model(
+        name=name or source.name,
+        d_model=config.d_model,
+        d_ff=config.d_ff,
+        d_kv=config.d_kv,
+        num_heads=config.num_heads,
+        num_layers=config.num_layers,
+        vocab_size=config.vocab_size,
+        feed_forward=config.feed_forward,
+        embedding_dim=config.embedding_dim,
+        max_seq_length=config.max_seq_length,
+        dense=config.has_dense,
+        normalize=config.normalize,
+        pad_token_id=config.pad_token_id,
+        eos_token_id=config.eos_token_id,
+        source_sha256=source.source_sha256,
     )
 
 

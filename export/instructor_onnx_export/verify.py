@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from instructor_onnx import INSTRUCTOR
-from instructor_onnx.bundle import Verification
+from instructor_onnx import INSTRUCTOR, native, processor
+from instructor_onnx.bundle import BundleError, Variant, Verification
 from instructor_onnx.inputs import Row
 from instructor_onnx.session import choose_device, import_onnxruntime
 
@@ -48,7 +49,7 @@ _INSTRUCTIONS = [
 
 
 class VerificationError(Exception):
-    """A variant is further from the oracle than allowed; nothing is written."""
+    """Variants that are further from the oracle than allowed, each with its sentence."""
 
 
 @dataclass(frozen=True)
@@ -91,26 +92,99 @@ def ask_oracle(oracle: Oracle, rows: list[Row], on_row: Callable[[], object] = l
     return Expected(rows, np.stack(vectors), tokens)
 
 
-def verifying_device(devices: Sequence[str]) -> str | None:
-    """Where a variant for `devices` is verified on this machine; None: nowhere."""
-    if "cpu" in devices:
-        return "cpu"
-    try:
-        return str(choose_device("cuda"))
-    except RuntimeError:
-        return None
+def engines(variant: Variant) -> dict[str, str]:
+    """The engines that can run a variant on this machine, each with its device; none for a GPU's where there is none.
+
+    The native engine is one where an instruction set beyond scalar code passed its self-check.
+    """
+    if "cpu" not in variant.devices:
+        try:
+            return {"onnxruntime": str(choose_device("cuda"))}
+        except RuntimeError:
+            return {}
+    fits = variant.weight_type in native.WEIGHT_TYPES and native.is_verified()
+    return {"onnxruntime": "cpu"} | ({"native": "cpu"} if fits else {})
 
 
 def measure(
-    bundle: Path, variant: str, expected: Expected, num_threads: int | None = None, device: str = "cpu"
+    bundle: Path, variant: str, on: Mapping[str, str], expected: Expected, num_threads: int | None = None
+) -> dict[str, Verification]:
+    """Hold a variant against the oracle's answers, on engines and their devices as `engines` gives them.
+
+    Returns:
+        What was measured, by engine.
+
+    Raises:
+        VerificationError: the runtime makes other tokens of a row than the oracle.
+    """
+    found = {}
+    for engine, device in on.items():
+        try:
+            found[engine] = _measure_on(engine, device, bundle, variant, expected, num_threads)
+        except BundleError:
+            if engine != "native":  # what the kernels do not know, the runtime leaves to onnxruntime too
+                raise
+    return found
+
+
+def judge(variant: str, found: Mapping[str, Verification], min_cosine: float | None = None) -> list[str]:
+    """Refuse what is wrong on every machine; what is wrong only here is told.
+
+    Args:
+        found: what was measured, by engine; one at least.
+        min_cosine: the smallest cosine to torch of a variant other than fp32; None: its kind's (MIN_COSINE).
+
+    Returns:
+        A sentence for each engine that is wrong here while another is right.
+
+    Raises:
+        VerificationError: a number that is not finite; fp32 past FP32_TOLERANCE; cosines below the limit on every
+            engine; or vectors of the native engine that depend on their batch.
+    """
+    for figures in found.values():
+        if not all(math.isfinite(value) for value in vars(figures).values() if isinstance(value, float)):
+            raise VerificationError(
+                f"{variant}: {_where(figures)} gives numbers that are not finite. If the checkpoint has none such, "
+                "please report it."
+            )
+    if variant == "fp32":
+        worst = max(max(figures.max_abs_diff, figures.token_max_abs_diff) for figures in found.values())
+        if worst > FP32_TOLERANCE:
+            raise VerificationError(
+                f"fp32: differs from torch by {worst:.2g}, allowed is {FP32_TOLERANCE:g}. If it is this checkpoint's "
+                "bundle, please report it."
+            )
+        return []
+    allowed = MIN_COSINE[variant] if min_cosine is None else min_cosine
+    best = max(found.values(), key=lambda figures: figures.cosine_min)
+    if best.cosine_min < allowed:
+        raise VerificationError(
+            f"{variant}: the smallest cosine to torch is {best.cosine_min:.5f}, allowed is {allowed:g} "
+            "(--min-cosine). This checkpoint does not survive this variant: do without it, or lower the limit."
+        )
+    if "native" in found and not found["native"].batch_invariant:  # it computes every text by itself, in integers
+        raise VerificationError(
+            f"{variant}: a row's vector alone and in a batch differ, with {_where(found['native'])}. "
+            "Please report it; without the native kernels, the export takes onnxruntime's word."
+        )
+    return [
+        f"{variant}: with {_where(figures)} the smallest cosine to torch is {figures.cosine_min:.5f}, allowed is "
+        f"{allowed:g}; {best.engine} is right ({best.cosine_min:.5f}). Use engine={best.engine.split()[0]!r} here."
+        for figures in found.values()
+        if figures.cosine_min < allowed
+    ]
+
+
+def _measure_on(
+    engine: str, device: str, bundle: Path, variant: str, expected: Expected, num_threads: int | None
 ) -> Verification:
-    """Load one variant as a user does, and hold it against the oracle's answers."""
+    """Load one variant as a user does, on one engine, and compare it."""
     with _no_warnings():  # of the probe rows that are cut or all masked, and that nothing is verified yet
         model = INSTRUCTOR(
             bundle,
             variant=variant,
             device=device,
-            engine="onnxruntime",  # the figures are for every machine; the native kernels have tests against it
+            engine=engine,
             num_threads=num_threads,
             token_budget=TOKEN_BUDGET,
         )
@@ -125,7 +199,11 @@ def measure(
                 "the tokenizer files of the checkpoint disagree."
             )
     similarity = cosines(vectors, expected.vectors)
+    version = (native.import_kernels() if engine == "native" else import_onnxruntime()).__version__
     return Verification(
+        engine=f"{model.engine_name} {version}",
+        processor=processor.name(),
+        device=model.device,
         rows=len(expected.rows),
         max_abs_diff=_worst([vectors], [expected.vectors]),
         token_max_abs_diff=_worst(tokens, expected.tokens),
@@ -133,29 +211,11 @@ def measure(
         cosine_p1=float(np.percentile(similarity, 1)),
         cosine_min=float(similarity.min()),
         batch_invariant=bool(np.array_equal(alone, vectors[::ALONE_STEP])),
-        onnxruntime=str(import_onnxruntime().__version__),
-        device=model.device,
     )
 
 
-def judge(variant: str, found: Verification, min_cosine: float | None) -> None:
-    """Raise VerificationError where a variant is further from the oracle than its kind may be (MIN_COSINE)."""
-    if variant == "fp32":
-        worst = max(found.max_abs_diff, found.token_max_abs_diff)
-        if not worst <= FP32_TOLERANCE:  # also refuses NaN
-            raise VerificationError(f"fp32: differs from torch by {worst:.2g}, allowed is {FP32_TOLERANCE:g}.")
-        return
-    allowed = MIN_COSINE[variant] if min_cosine is None else min_cosine
-    if not found.cosine_min >= allowed:
-        raise VerificationError(
-            f"{variant}: the smallest cosine to torch is {found.cosine_min:.5f}, allowed is {allowed:g} "
-            "(--min-cosine). This checkpoint does not survive this variant: export fp32 alone, or lower the limit."
-        )
-    if variant not in ("fp16", "bf16") and not found.batch_invariant:  # a GPU picks its kernels by the batch
-        raise VerificationError(
-            f"{variant}: a row's vector alone and in a batch differ, with onnxruntime {found.onnxruntime} on this "
-            "machine. Please report it, with the processor's name."
-        )
+def _where(figures: Verification) -> str:
+    return f"{figures.engine} on {figures.processor}"
 
 
 def cosines(a: Float32, b: Float32) -> npt.NDArray[np.float64]:
@@ -181,4 +241,5 @@ def _no_warnings() -> Iterator[None]:
 def _worst(ours: Sequence[Float32], theirs: Sequence[Float32]) -> float:
     """Largest difference of any two numbers; for numbers past 1 (no Normalize), as a share of the largest."""
     largest = max(1.0, max(float(np.abs(array).max()) for array in theirs))
-    return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)) / largest
+    # np.max, as max() forgets a NaN that is not the first
+    return float(np.max([np.abs(a - b).max() for a, b in zip(ours, theirs, strict=True)])) / largest

@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
@@ -61,8 +60,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was measured when the bundle was made: the runtime on this variant against the torch oracle."""
+    """What was measured where the bundle was made: one engine on one variant, against the torch oracle."""
 
+    engine: str  # as the runtime names it, and its version: "onnxruntime 1.31.1", "native avx2 0.1.0"
+    processor: str  # the machine's CPU, as it calls itself
+    device: str
     rows: int  # probe rows compared
     max_abs_diff: float  # over every number of sentence_embedding (numbers past 1: as a share of the largest)
     token_max_abs_diff: float  # over every number of token_embeddings, likewise
@@ -70,8 +72,6 @@ class Verification:
     cosine_p1: float  # 1st percentile
     cosine_min: float
     batch_invariant: bool  # every row alone has exactly the vector it has in the batch
-    onnxruntime: str  # its version
-    device: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Variant:
     weight_type: str
     devices: tuple[str, ...]  # where it runs well: "cpu", "cuda"
     opset: int
-    verification: Verification | None  # None: not verified on its device yet
+    verification: dict[str, Verification]  # by engine: "onnxruntime", "native"; empty: not verified yet
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,6 @@ def _parse(kind: type[T], value: Any, where: str) -> T:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # only "X | None" is used
-        return None if value is None else _convert(inner[0], value, where)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,12 +23,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import arguments, bench, bench_report, gpu, native, stream
+from instructor_onnx import arguments, bench, bench_report, gpu, machine, stream
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, Verification, check_hashes
 from instructor_onnx.model import INSTRUCTOR, embedded
 from instructor_onnx.records import Columns, input_format_of
 from instructor_onnx.resume import State
-from instructor_onnx.session import available_cpus, import_onnxruntime
+from instructor_onnx.session import import_onnxruntime
 from instructor_onnx.writers import output_format_of
 
 EXPECTED_ERRORS = (BundleError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError)
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.command
     ]
     handler = _Warnings()
-    package = logging.getLogger("instructor_onnx")
-    package.addHandler(handler)
+    packages = [logging.getLogger(name) for name in ("instructor_onnx", "instructor_onnx_export")]
+    for package in packages:
+        package.addHandler(handler)
     try:
         with _terminated_as_interrupted():
             command(args)
@@ -66,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         ours = type(error).__module__.partition(".")[0] == "instructor_onnx_export"
         if args.debug or not (ours or isinstance(error, EXPECTED_ERRORS)):
             raise
-        _complain(f"error: {str(error) or type(error).__name__} {_resume_hint(args)}")
+        _complain(f"error: {_as_options(str(error), args) or type(error).__name__} {_resume_hint(args)}")
         return 1
     finally:
         handler.summarize()
-        package.removeHandler(handler)
+        for package in packages:
+            package.removeHandler(handler)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -91,6 +94,11 @@ def _export(args: argparse.Namespace) -> None:
     _say(f"{args.out}: {_model_line(manifest)}")
     _say(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
     _say(f"Next: instructor-onnx encode {args.out} texts.jsonl -o vectors.npy")
+    if failed := [name for name in args.variants if name not in manifest.variants]:
+        raise BundleError(
+            f"{args.out}: is complete but for {', '.join(failed)}; the warnings say why. "
+            "Where that is as well, leave them out of --variants."
+        )
 
 
 def _encode(args: argparse.Namespace) -> None:
@@ -115,6 +123,7 @@ def _check(args: argparse.Namespace) -> None:
     files = manifest.files()
     check_hashes(folder, files)
     _say(f"ok  {len(files)} files, {_size(sum(file.bytes for file in files))}: sizes and sha256 as in {MANIFEST}")
+    opened = 0
     for name, variant in manifest.variants.items():
         verified = "" if variant.verification else "; not verified on a GPU yet"
         if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
@@ -126,6 +135,12 @@ def _check(args: argparse.Namespace) -> None:
             raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")
         _say(
             f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text ({model.engine_name}){verified}"
+        )
+        opened += 1
+    if not opened:
+        raise BundleError(
+            f"{folder}: its files are whole, but this machine can open none of its variants "
+            f"({', '.join(manifest.variants)}). Check it where there is a GPU."
         )
     if args.against is not None:
         import instructor_onnx_export
@@ -143,10 +158,15 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    manifest = Manifest.read(embedded(args.bundle) or args.bundle)
-    machine = _machine()
+    folder = embedded(args.bundle) or args.bundle
+    manifest = Manifest.read(folder)
+    here = machine.look(manifest, folder)
     if args.json:
-        facts = {"bundle": str(args.bundle), "manifest": dataclasses.asdict(manifest), "machine": machine}
+        facts = {
+            "bundle": str(args.bundle),
+            "manifest": dataclasses.asdict(manifest),
+            "machine": dataclasses.asdict(here),
+        }
         _say(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     model = manifest.model
@@ -156,10 +176,8 @@ def _info(args: argparse.Namespace) -> None:
         f"{model.num_heads} heads × {model.d_kv}, {model.vocab_size:,} tokens\n"
         f"vectors     {model.embedding_dim} numbers, {'unit length' if model.normalize else 'not normalized'}, "
         f"of at most {model.max_seq_length} tokens\n"
-        f"made by     {manifest.exporter}\n"
-        f"machine     onnxruntime {machine['onnxruntime'] or '- (not installed)'}, "
-        f"{', '.join(machine['providers']) or 'no providers'}, {machine['threads']} threads\n"
-        f"            native kernels: {machine['native'] or 'not installed'} (int8 on the CPU)\n"
+        f"made by     {manifest.exporter}\n\n"
+        f"{machine.text(here)}\n"
     )
     for name, variant in manifest.variants.items():
         _say(f"{name}: {variant.weight_type} weights for {', '.join(variant.devices)}, opset {variant.opset}")
@@ -250,6 +268,16 @@ def _hub_options(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _as_options(message: str, args: argparse.Namespace) -> str:
+    """An error of the library in the command's words: variant='int8' is --variant int8, where there is that option."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return f"--{name} {value}" if hasattr(args, name) else found.group()
+
+    return re.sub(r"(?<![^\s(`])(variant|device|engine)='([^']*)'", option, message)
+
+
 def _resume_hint(args: argparse.Namespace) -> str:
     """What becomes of the work done so far, where `encode` has done some."""
     try:
@@ -259,41 +287,28 @@ def _resume_hint(args: argparse.Namespace) -> str:
     return f"{state.rows:,} rows are done and kept: run the same command again to continue." if state else ""
 
 
-def _machine() -> dict[str, Any]:
-    """What a model would run on here; `native` is the instruction set of the native kernels."""
-    try:
-        onnxruntime = import_onnxruntime()
-        version, providers = onnxruntime.__version__, onnxruntime.get_available_providers()
-    except ImportError:
-        version, providers = None, []
-    return {"onnxruntime": version, "providers": providers, "native": _native(), "threads": available_cpus()}
-
-
-def _native() -> str | None:
-    try:
-        return native.instruction_set()
-    except ImportError:
-        return None
-    except RuntimeError as error:
-        return str(error)
-
-
 def _model_line(manifest: Manifest) -> str:
     return f"{manifest.model.name}, variants {', '.join(manifest.variants)}"
 
 
-def _variant_table(manifest: Manifest, verified: Mapping[str, Verification | None]) -> str:
-    """Size and verified figures of each variant, against the checkpoint in torch."""
-    lines: list[tuple[str, ...]] = [("variant", "size", "max abs diff", "cosine mean", "1st pct", "minimum")]
+def _variant_table(manifest: Manifest, verified: Mapping[str, Mapping[str, Verification]]) -> str:
+    """Size of each variant, and the figures of each engine on it, against the checkpoint in torch."""
+    figures = ("max abs diff", "cosine mean", "1st pct", "minimum", "same in any batch")
+    lines: list[tuple[str, ...]] = [("variant", "size", "engine", *figures)]
+    processors = set()
     for name, variant in manifest.variants.items():
         size = _size(sum(file.bytes for file in variant.files))
-        if (found := verified.get(name)) is None:
-            lines.append((name, size, "not verified", "", "", ""))
-            continue
-        cosines = (f"{cosine:.6f}" for cosine in (found.cosine_mean, found.cosine_p1, found.cosine_min))
-        lines.append((name, size, f"{found.max_abs_diff:.1e}", *cosines))
+        engines = verified.get(name, {}).values()
+        if not engines:
+            lines.append((name, size, "not verified", *[""] * len(figures)))
+        for found in engines:
+            cosines = (f"{cosine:.6f}" for cosine in (found.cosine_mean, found.cosine_p1, found.cosine_min))
+            same = "yes" if found.batch_invariant else "no"
+            lines.append((name, size, found.engine, f"{found.max_abs_diff:.1e}", *cosines, same))
+            processors.add(found.processor)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join([*table, *(f"measured on {name}" for name in sorted(processors))])
 
 
 def _size(count: float) -> str:

@@ -39,8 +39,8 @@ class CudaSession(Session):
     # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
     run_cost = 1024.0
 
-    def __init__(self, session: Any, device: Device, num_threads: int) -> None:
-        super().__init__(session, device, num_threads)
+    def __init__(self, session: Any, device: Device, num_threads: int, even_tokens: bool = False) -> None:
+        super().__init__(session, device, num_threads, even_tokens)
         self._lock = threading.Lock()  # of the buffers below
         self._buffers: dict[int, tuple[Int64, Any]] = {}  # by capacity: on the host, and on the device
         self._most_tokens = sys.maxsize  # of one run, padding counted; lowered where memory was short

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 # one of them goes before fp32 only if it was verified on a GPU.
 PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
 ENGINES = ("native", "onnxruntime")
+# Every variant that `instructor-onnx export` makes.
+EXPORTED = ("fp32", "int8", "int4", "fp16", "bf16")
 # Bundles that ride in this package, by the name they are loaded with.
 EMBEDDED = {"instructor-mini": Path(__file__).with_name("instructor-mini")}
 ROWS_NAMED = 5  # rows that a warning names before it only counts
@@ -46,9 +48,10 @@ class INSTRUCTOR:
         model_name_or_path: a bundle folder (`instructor-onnx export` makes one), a Hugging Face id of one, or
             "instructor-mini", a very small model that comes with this package.
         variant: "fp32", "int8", ... as the bundle has them; None: the most exact one that the device runs well.
-        device: "cpu", "cuda" or "cuda:N"; None: CUDA where onnxruntime has it and there is a GPU, else the CPU.
-        engine: "native" (int8 on CPUs, needs instructor-onnx-kernels) or "onnxruntime"; None: native for an int8
-            variant on the CPU where it is installed and its self-check passed on this machine, else onnxruntime.
+        device: "cpu", "cuda" or "cuda:N", or a torch.device; None: CUDA where onnxruntime has it and there is a GPU,
+            else the CPU.
+        engine: "native" (int8 and int4 on CPUs, needs instructor-onnx-kernels) or "onnxruntime"; None: native where it
+            is installed and its self-check passed on this machine, else onnxruntime.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the engine's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
@@ -66,7 +69,7 @@ class INSTRUCTOR:
         model_name_or_path: str | os.PathLike[str],
         *,
         variant: str | None = None,
-        device: str | None = None,
+        device: Any = None,
         engine: str | None = None,
         num_threads: int | None = None,
         token_budget: int | None = None,
@@ -80,10 +83,11 @@ class INSTRUCTOR:
                 _check_positive(name, value)
         if engine not in (*ENGINES, None):
             raise ValueError(f"engine: found {engine!r}, expected one of {', '.join(map(repr, ENGINES))} or None.")
+        device = _device_name(device)
         options = hub.HubOptions(revision, token, cache_folder, local_files_only)
         folder = _bundle_folder(model_name_or_path, variant, device, engine, options)
         manifest = Manifest.read(folder)
-        self.variant, chosen = _choose(manifest, variant, device, folder, engine)
+        self.variant, chosen = choose(manifest, variant, device, folder, engine)
         check_sizes(folder, manifest.files(self.variant))
         self.manifest = manifest
         self.folder = folder
@@ -94,7 +98,7 @@ class INSTRUCTOR:
         )
         files = [folder / file.path for file in manifest.variants[self.variant].files]
         check_external_data(files[0], allowed={file.name for file in files[1:]})
-        if manifest.variants[self.variant].verification is None:
+        if not manifest.variants[self.variant].verification:
             logger.warning(
                 "%s: variant %s was not verified when it was exported, for want of a GPU. "
                 "`instructor-onnx check %s --against CHECKPOINT` verifies it on this machine.",
@@ -177,7 +181,7 @@ class INSTRUCTOR:
         output_value: OutputValue = "sentence_embedding",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
-        device: str | None = None,
+        device: Any = None,
         normalize_embeddings: bool = False,
     ) -> Any:
         """Embed texts under their instructions.
@@ -211,6 +215,7 @@ class INSTRUCTOR:
             raise ValueError(
                 f"output_value: found {output_value!r}, expected 'sentence_embedding', 'token_embeddings' or None."
             )
+        device = _device_name(device)
         if device is not None and str(choose_device(device)) != self.device:
             raise ValueError(
                 f"device={device!r}: this model runs on {self.device}. "
@@ -341,24 +346,21 @@ def _bundle_folder(
     # config.json is no part of a bundle, but lets the error about a checkpoint say that it is one
     folder = hub.download(repo_id, [MANIFEST, TOKENIZER, "config.json"], options)
     manifest = Manifest.read(folder)
-    chosen, _ = _choose(manifest, variant, device, folder, engine)
+    chosen, _ = choose(manifest, variant, device, folder, engine)
     return hub.download(repo_id, [MANIFEST, *(file.path for file in manifest.files(chosen))], options)
 
 
-def _choose(
+def choose(
     manifest: Manifest, variant: str | None, device: str | None, folder: Path, engine: str | None = None
 ) -> tuple[str, Device]:
     """The variant and the device to run it on; where neither was named, the best pair there is."""
-    if variant is not None and variant not in manifest.variants:
-        raise ValueError(
-            f"variant={variant!r}: {folder} has {', '.join(manifest.variants)}. "
-            f"Export again with `--variants {variant}`, or name one of these."
-        )
+    if variant is not None:
+        check_variant(manifest, variant, folder)
     if engine == "native":
         fitting = [name for name, v in manifest.variants.items() if v.weight_type in native.WEIGHT_TYPES]
         if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
             raise ValueError(
-                f"engine='native' runs int8 variants on the CPU; asked for were variant={variant!r} and "
+                f"engine='native' runs int8 and int4 variants on the CPU; asked for were variant={variant!r} and "
                 f"device={device!r}, and {folder} has {', '.join(manifest.variants)}."
             )
         return variant or fitting[0], Device("cpu")
@@ -374,21 +376,42 @@ def _choose(
         return variant, first if fits else choose_device(next(iter(devices), "cpu"))
     for candidate in [first] if device is not None else [first, Device("cpu")]:
         present = [name for name in PREFERRED_VARIANTS[candidate.kind] if name in manifest.variants]
-        verified = [name for name in present if manifest.variants[name].verification is not None]
+        verified = [name for name in present if manifest.variants[name].verification]
         if names := verified or present:
             return names[0], candidate
     raise BundleError(
         f"{folder / MANIFEST}: has no variant that runs well on {first} (it has {', '.join(manifest.variants)}). "
-        "Name one with variant=..., or export again."
+        f"Export again with `--variants {PREFERRED_VARIANTS[first.kind][0]}`, or name one, as "
+        f"variant={next(iter(manifest.variants))!r}."
     )
+
+
+def check_variant(manifest: Manifest, variant: str, folder: Path) -> None:
+    """Raise ValueError where a bundle has no such variant, with those that there are."""
+    if variant not in manifest.variants:
+        again = f"export again with `--variants {variant}`"
+        raise ValueError(
+            f"variant={variant!r}: {folder} has {', '.join(manifest.variants)}. Name one of these, or "
+            + (again if variant in EXPORTED else f"export another: there are {', '.join(EXPORTED)}")
+            + "."
+        )
+
+
+def is_native(weight_type: str, device: Device) -> bool:
+    """Whether the native engine runs a variant where no engine is named: it fits, and is verified on this machine."""
+    return weight_type in native.WEIGHT_TYPES and device.kind == "cpu" and native.is_verified()
+
+
+def _device_name(device: Any) -> str | None:
+    """What a device is called: the name itself, or that of a torch.device (torch need not be there)."""
+    return None if device is None else str(device)
 
 
 def _open(
     manifest: Manifest, variant: str, path: Path, device: Device, engine: str | None, num_threads: int | None
 ) -> Engine:
     """The engine that was asked for; else native where it fits and is verified, else onnxruntime."""
-    fits = manifest.variants[variant].weight_type in native.WEIGHT_TYPES and device.kind == "cpu"
-    if engine == "native" or (engine is None and fits and native.is_verified()):
+    if engine == "native" or (engine is None and is_native(manifest.variants[variant].weight_type, device)):
         try:
             return native.NativeSession.open(path, manifest.model, num_threads)
         except BundleError as error:  # a graph of another exporter, say
@@ -396,7 +419,7 @@ def _open(
                 raise
             logger.info("onnxruntime runs it: %s", error)
     session = CudaSession if device.kind == "cuda" else Session
-    return session.open(path, device, num_threads)
+    return session.open(path, device, num_threads, even_tokens=manifest.variants[variant].weight_type == "int4")
 
 
 def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from instructor_onnx import Manifest
+from instructor_onnx import Manifest, native, processor
 from instructor_onnx.bundle import BundleError, check_hashes
-from instructor_onnx_export import CheckpointError, ExportError, VerificationError, export, verify_bundle
+from instructor_onnx.cli import main
+from instructor_onnx.session import Session
+from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
 from instructor_onnx_export.graph import GraphBuilder
+from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import make_checkpoint
 
@@ -77,9 +83,70 @@ def test_another_folder_in_the_way_is_never_replaced(base_checkpoint: Path, tmp_
 
 
 def test_refused_by_min_cosine(base_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(VerificationError, match=r"int8: the smallest cosine to torch is 0\.9\d+, allowed is 1"):
-        export(base_checkpoint, tmp_path / "b", min_cosine=1, show_progress=False)
+    sentence = r"int8: the smallest cosine to torch is 0\.9\d+, allowed is 1"
+    with pytest.raises(VerificationError, match=sentence):
+        export(base_checkpoint, tmp_path / "b", variants=["int8"], min_cosine=1, show_progress=False)
+    with pytest.raises(VerificationError, match=f"{sentence}.* int4: the smallest cosine"):
+        export(base_checkpoint, tmp_path / "b", variants=["int8", "int4"], min_cosine=1, show_progress=False)
     assert left_in(tmp_path) == []
+
+
+def test_a_variant_that_fails_costs_itself(
+    base_checkpoint: Path, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = export(base_checkpoint, tmp_path / "b", min_cosine=1, show_progress=False)
+    assert list(manifest.variants) == ["fp32"]
+    assert Manifest.read(tmp_path / "b") == manifest
+    assert left_in(tmp_path / "b") == ["README.md", "fp32", "manifest.json", "tokenizer.json"]
+    assert left_in(tmp_path) == ["b"]
+    assert "| int8 |" not in (tmp_path / "b/README.md").read_text()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"left out of {tmp_path / 'b'}: int8: the smallest cosine to torch is 0.9" in record.getMessage()
+    with pytest.raises(VerificationError, match=r"int8: the smallest.* int4: the smallest"):  # each is named
+        verify_bundle(bundle, base_checkpoint, min_cosine=1, show_progress=False)
+
+
+def test_a_variant_that_fails_is_an_exit_code(
+    base_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--variants", "fp32,int8", "--min-cosine", "1", "--quiet"]
+    assert main(["export", str(base_checkpoint), str(tmp_path / "b"), *options]) == 1
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"instructor-onnx: warning: left out of {tmp_path / 'b'}: int8: the smallest cosine")
+    assert error.startswith(f"instructor-onnx: error: {tmp_path / 'b'}: is complete but for int8;")
+    assert list(Manifest.read(tmp_path / "b").variants) == ["fp32"]
+
+
+def test_a_checkpoint_past_fp16_costs_fp16(editable: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = load_file(editable / "model.safetensors")
+    save_file(weights | {"shared.weight": weights["shared.weight"] * 1e6}, editable / "model.safetensors")
+    with pytest.raises(RangeError, match="fp16: shared.weight may give numbers past"):
+        export(editable, tmp_path / "b", variants=["fp16"], show_progress=False)
+    assert not (tmp_path / "b").exists()
+    manifest = export(editable, tmp_path / "b", variants=["fp16", "fp32"], show_progress=False)
+    assert list(manifest.variants) == ["fp32"]
+    assert ["fp16: shared.weight may give" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_vector_that_depends_on_its_batch_is_recorded_not_refused(
+    base_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stand-in for an onnxruntime that has other kernels for other numbers of rows."""
+    run = Session.run
+
+    def run_by_size(session: Session, outputs: list[str], *inputs: Any) -> list[Any]:
+        return [array + np.float32(1e-6) * len(inputs[0]) for array in run(session, outputs, *inputs)]
+
+    monkeypatch.setattr(Session, "run", run_by_size)
+    export(base_checkpoint, tmp_path / "b", variants=["int8", "int4"], show_progress=False)
+    for name, variant in Manifest.read(tmp_path / "b").variants.items():
+        same = {engine: found.batch_invariant for engine, found in variant.verification.items()}
+        assert same == {"onnxruntime": False} | ({"native": True} if native.is_verified() else {})
+        row = rf"^\| {name} \|.*\| onnxruntime \S+ \| {re.escape(processor.name())} \|.*\| no \|$"
+        assert re.search(row, (tmp_path / "b/README.md").read_text(), re.MULTILINE)
+    assert main(["info", str(tmp_path / "b")]) == 0
+    assert len(re.findall(r"^int\d .* onnxruntime \S+ .* no$", capsys.readouterr().out, re.M)) == 2
 
 
 def test_a_graph_that_is_wrong_is_refused(
@@ -155,10 +222,20 @@ def running_export(checkpoint: Path, folder: Path) -> subprocess.Popen[bytes]:
 def test_verify_bundle(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
     before = (bundle / "manifest.json").read_bytes()
     found = verify_bundle(bundle, base_checkpoint, show_progress=False)
-    assert found["fp32"].max_abs_diff <= 1e-5
+    assert found["fp32"]["onnxruntime"].max_abs_diff <= 1e-5
     assert (bundle / "manifest.json").read_bytes() == before
     other = make_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(VerificationError, match="fp32: differs from torch"):
+        verify_bundle(bundle, other, show_progress=False)
+
+
+def test_a_checkpoint_of_another_shape_is_named_before_anything_is_embedded(bundle: Path, tmp_path: Path) -> None:
+    other = make_checkpoint(tmp_path / "wider", d_model=64, num_layers=1, dense_dim=None)
+    with pytest.raises(
+        VerificationError,
+        match=r"was not made from wider: d_model is 32 in the bundle and 64 in the checkpoint; num_layers is 2 in the "
+        r"bundle and 1 .*embedding_dim.* dense is True .*Name the checkpoint it was made from \(instructor-base\)",
+    ):
         verify_bundle(bundle, other, show_progress=False)
 
 
