@@ -55,12 +55,16 @@ TRIALS = {
     "chroma": _integration("chroma"),
     "sklearn": _integration("sklearn", tools=("pandas",)),
     "spark": _integration("spark", "--deselect=tests/integrations/test_spark.py::test_shipping"),  # needs an export
-    "train": Trial("train,parquet", ["tests/export", "tests/runtime", "tests/training"], ("./kernels", "psutil")),
+    "train": Trial(
+        "train,native,parquet", ["tests/export", "tests/runtime", "tests/training"], ("./kernels", "psutil")
+    ),
     "quality": Trial(
-        "quality,mteb,export",
+        "quality,mteb,export",  # its tests make a bundle
         [f"tests/benchmarks/test_{name}.py" for name in ("data", "tasks", "embedders", "quality", "mteb_adapter")],
     ),
 }
+# What no trial can have: a GPU's onnxruntime; and tools, which constraints.txt pins.
+UNTRIED = {"gpu", "dev"}
 
 
 def main() -> int:
