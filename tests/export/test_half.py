@@ -5,7 +5,9 @@ Their numbers are those of a GPU, emulated (tests/half_graphs.py); tests/cuda ha
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +182,7 @@ def test_unverified_where_there_is_no_gpu(half_bundle: Path, member: Path, capsy
     if gpu.visible_gpus() and not gpu.missing(import_onnxruntime(), 0):
         pytest.skip("there is a GPU: tests/cuda covers what is verified on it")
     manifest = Manifest.read(half_bundle)
-    assert {name for name, variant in manifest.variants.items() if variant.verification is None} == {"fp16", "bf16"}
+    assert {name for name, variant in manifest.variants.items() if not variant.verification} == {"fp16", "bf16"}
     assert manifest.variants["fp16"].devices == manifest.variants["bf16"].devices == ("cuda",)
     assert set(verify_bundle(half_bundle, member, show_progress=False)) == {"fp32"}
     card = (half_bundle / "README.md").read_text()
@@ -191,3 +193,17 @@ def test_unverified_where_there_is_no_gpu(half_bundle: Path, member: Path, capsy
     out = capsys.readouterr().out
     assert len(re.findall(r"^(?:fp16|bf16) .* not verified$", out, flags=re.M)) == 2
     assert len(re.findall(r"^--  (?:fp16|bf16): not opened, it is for cuda.*not verified on a GPU", out, re.M)) == 2
+
+
+def test_a_bundle_that_cannot_be_opened_here_is_no_success(
+    half_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "missing", lambda onnxruntime, index: "there is no GPU")
+    manifest = Manifest.read(half_bundle)
+    shutil.copytree(half_bundle, tmp_path / "b")
+    halves = {name: variant for name, variant in manifest.variants.items() if name != "fp32"}
+    dataclasses.replace(manifest, variants=halves).write(tmp_path / "b")
+    assert main(["check", str(tmp_path / "b")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("not opened, it is for cuda and there is no GPU") == 2
+    assert "this machine can open none of its variants (fp16, bf16)" in captured.err

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from instructor_onnx.bundle import (
+    FORMAT_VERSION,
     BundleError,
     File,
     Manifest,
@@ -47,6 +48,9 @@ def folder(tmp_path: Path) -> Path:
         source_sha256={"config.json": "00"},
     )
     verification = Verification(
+        engine="onnxruntime 1.31.1",
+        processor="a processor",
+        device="cpu",
         rows=1,
         max_abs_diff=0.0,
         token_max_abs_diff=0.0,
@@ -54,13 +58,12 @@ def folder(tmp_path: Path) -> Path:
         cosine_p1=1.0,
         cosine_min=1.0,
         batch_invariant=True,
-        onnxruntime="1.31.1",
-        device="cpu",
     )
     files = tuple(describe_file(root, f"fp32/{name}") for name in ("model.onnx", "model.onnx.data"))
-    variant = Variant(files=files, weight_type="float32", devices=("cpu",), opset=18, verification=verification)
+    measured = {"onnxruntime": verification}
+    variant = Variant(files=files, weight_type="float32", devices=("cpu",), opset=18, verification=measured)
     tokenizer = describe_file(root, "tokenizer.json")
-    Manifest(1, "instructor-onnx 0.1.0", model, tokenizer, {"fp32": variant}).write(root)
+    Manifest(FORMAT_VERSION, "instructor-onnx 0.1.0", model, tokenizer, {"fp32": variant}).write(root)
     return root
 
 
@@ -89,9 +92,9 @@ def test_round_trip(folder: Path, tmp_path: Path) -> None:
 
 def test_an_unverified_variant_may_be_read(folder: Path) -> None:
     data = json.loads((folder / "manifest.json").read_text())
-    data["variants"]["fp32"]["verification"] = None
+    data["variants"]["fp32"]["verification"] = {}
     (folder / "manifest.json").write_text(json.dumps(data))
-    assert Manifest.read(folder).variants["fp32"].verification is None
+    assert Manifest.read(folder).variants["fp32"].verification == {}
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -114,15 +117,17 @@ def test_malformed_json(folder: Path, text: str) -> None:
         Manifest.read(folder)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, 1.5])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", True, 2.5])
 def test_unknown_version(folder: Path, version: Any) -> None:
     change(folder, ["format_version"], version)
-    if version is True:  # JSON true equals 1 in Python, and must not pass for it
-        with pytest.raises(BundleError, match="format_version: expected int"):
-            Manifest.read(folder)
-    else:
-        with pytest.raises(BundleError, match="Upgrade instructor-onnx or export the checkpoint again"):
-            Manifest.read(folder)
+    with pytest.raises(BundleError, match=r"reads 2. Upgrade instructor-onnx or export the checkpoint again"):
+        Manifest.read(folder)
+
+
+def test_a_version_that_only_equals_it(folder: Path) -> None:
+    change(folder, ["format_version"], 2.0)  # equal to 2 in Python
+    with pytest.raises(BundleError, match="format_version: expected int"):
+        Manifest.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,12 @@ def test_unknown_version(folder: Path, version: Any) -> None:
         (["model"], [], "model: expected an object, found list"),
         (["variants", "fp32", "files"], {}, "files: expected a list, found dict"),
         (["variants", "fp32", "files", 0, "bytes"], True, "bytes: expected int, found True"),
+        (
+            ["variants", "fp32", "verification", "onnxruntime", "rows"],
+            "1",
+            "verification.onnxruntime: rows: expected int, found '1'",
+        ),
+        (["variants", "fp32", "verification"], 3, "verification: expected an object, found int"),
         (["variants"], {}, "needs a variant"),
         (["variants", "fp32", "files"], [], "every variant a file"),
     ],
