@@ -26,6 +26,7 @@ is interrupted leaves nothing. Needs pip install 'instructor-onnx[export]'; usin
 variants:
   fp32   as exact as the checkpoint: every number within 1e-5, or the export is refused
   int8   about a quarter of the size, and faster on CPUs with VNNI or AMX; refused below --min-cosine
+  int4   about a sixth of the size, at int8's speed on the native kernels; refused below --min-cosine
   fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
   bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
 fp16 and bf16 are verified where there is a GPU. Elsewhere they are written unverified: the manifest, `info` and the
@@ -101,7 +102,10 @@ examples:
 """
 
 INFO = """\
-Reads only the manifest; `instructor-onnx check` reads the files.
+What the bundle holds, by its manifest (`instructor-onnx check` reads the files), and what this machine does with it:
+processor, threads and what sets their number, each instruction set of the native kernels with its self-check, whether
+onnxruntime's 8-bit products are exact, and for each variant the engine that runs it and why. --json has the same facts:
+put them into a bug report.
 
 examples:
   instructor-onnx info my-bundle
@@ -111,7 +115,8 @@ examples:
 BENCH = """\
 Times `INSTRUCTOR.encode`, from texts to vectors, on the CPU: a single query by length, calls of several rows, mixed
 lengths by token budget and by threads; each variant in a process of its own, with its memory. Then says what limits
-it here, and which settings were the fastest. Takes about a minute a variant; other work on the machine shows.
+it here, and which settings were the fastest. Takes about a minute a variant; other work on the machine shows. What
+cannot run here, as an engine that is not installed, is left out and named.
 
 examples:
   instructor-onnx bench my-bundle
@@ -266,7 +271,7 @@ def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model.add_argument(
         "--engine",
         choices=["native", "onnxruntime"],
-        help="what computes (default: native for int8 on the CPU where instructor-onnx-kernels is installed)",
+        help="what computes (default: native for int8 and int4 on the CPU where instructor-onnx-kernels is installed)",
     )
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all this process may use)")
     model.add_argument(

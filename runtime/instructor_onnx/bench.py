@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import native
+from instructor_onnx import native, processor
 from instructor_onnx.bench_report import (
     BATCH_LENGTH,
     Latency,
@@ -27,9 +27,9 @@ from instructor_onnx.bench_report import (
     advice,
     limits,
 )
-from instructor_onnx.bundle import Manifest
-from instructor_onnx.model import INSTRUCTOR
-from instructor_onnx.session import available_cpus
+from instructor_onnx.bundle import BundleError, Manifest
+from instructor_onnx.model import INSTRUCTOR, check_variant
+from instructor_onnx.session import available_cpus, import_onnxruntime
 
 Row = tuple[str, str]
 
@@ -70,26 +70,55 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
     Raises:
         BundleError: the bundle cannot be used.
         ValueError: no such variant.
+        RuntimeError: none of them can be opened here, with the reason for each.
     """
     manifest = Manifest.read(folder)
     threads = num_threads or available_cpus()
     for name in variants:
-        if name not in manifest.variants:
-            raise ValueError(f"variant {name!r}: {folder} has {', '.join(manifest.variants)}.")
-    machine = _machine(threads)
+        check_variant(manifest, name, folder)
+    missing = _missing(manifest, variants)
     found = {}
-    for variant in variants:
-        for engine in _engines(manifest, variant):
-            # spawned, not forked: the process is as small as a user's, and has none of this one's threads
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    for (variant, engine), reason in missing.items():
+        if reason:
+            continue
+        # spawned, not forked: the process is as small as a user's, and has none of this one's threads
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            try:
                 measured = process.submit(measure, folder, variant, engine, threads, seconds, show_progress).result()
-            found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = measured
-    return Report(manifest.model.name, machine, found, tuple(limits(machine, found)), tuple(advice(found)))
+                found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = measured
+            except BundleError as error:  # a graph that the native kernels do not know, say
+                missing[variant, engine] = str(error)
+    if not found:
+        raise RuntimeError("nothing to measure. " + " ".join(_sentences(missing)))
+    machine = _machine(threads)
+    return Report(
+        model=manifest.model.name,
+        machine=machine,
+        variants=found,
+        limits=tuple(limits(machine, found)),
+        advice=tuple(advice(found)),
+        left_out=_sentences(missing),
+    )
 
 
-def _engines(manifest: Manifest, variant: str) -> list[str]:
-    fits = manifest.variants[variant].weight_type in native.WEIGHT_TYPES and native.is_verified()
-    return ["onnxruntime", "native"] if fits else ["onnxruntime"]
+def _missing(manifest: Manifest, variants: list[str]) -> dict[tuple[str, str], str | None]:
+    """Why an engine cannot run a variant here, for each variant and engine that would; None: it can."""
+    missing: dict[tuple[str, str], str | None] = {}
+    for variant in variants:
+        try:
+            import_onnxruntime()
+            missing[variant, "onnxruntime"] = None
+        except ImportError as error:
+            missing[variant, "onnxruntime"] = str(error)
+        if manifest.variants[variant].weight_type in native.WEIGHT_TYPES:
+            missing[variant, "native"] = native.why_not()
+    return missing
+
+
+def _sentences(missing: dict[tuple[str, str], str | None]) -> tuple[str, ...]:
+    return tuple(
+        f"{variant} on {engine}: {reason.rstrip('.')}." for (variant, engine), reason in missing.items() if reason
+    )
 
 
 def measure(folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool) -> Measured:
@@ -137,7 +166,8 @@ def measure(folder: Path, variant: str, engine: str, threads: int, seconds: floa
         batches=tuple(batches),
         budgets=tuple(budgets),
         threads=tuple(by_threads),
-        weight_bytes=weights * WEIGHT_BYTES.get(variant, 4.0),
+        # The native engine keeps int4 expanded to int8.
+        weight_bytes=weights * (1.0 if engine == "native" else WEIGHT_BYTES.get(variant, 4.0)),
         flop_per_token=2.0 * weights,
     )
 
@@ -192,16 +222,10 @@ def _tokens(model: INSTRUCTOR, rows: list[Row]) -> int:
 
 
 def _machine(threads: int) -> Machine:
-    return Machine(threads, multiprocessing.cpu_count(), _flags(), _copy_speed(threads), _product_speed())
-
-
-def _flags() -> tuple[str, ...]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ()
-    known = {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}
-    return tuple(flag for flag in FLAGS if flag in known)
+    known = processor.flags()
+    flags = tuple(flag for flag in FLAGS if flag in known)
+    cpus = multiprocessing.cpu_count()
+    return Machine(processor.name(), threads, cpus, flags, _copy_speed(threads), _product_speed())
 
 
 def _copy_speed(threads: int) -> float:

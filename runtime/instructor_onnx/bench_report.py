@@ -61,6 +61,7 @@ class Measured:
 class Machine:
     """What the variants ran on."""
 
+    processor: str
     threads: int  # that the process may use: cores of its affinity, within the container's quota
     logical_cpus: int
     flags: tuple[str, ...]  # instruction sets that matter; () where they cannot be read
@@ -77,6 +78,7 @@ class Report:
     variants: dict[str, Measured]
     limits: tuple[str, ...]
     advice: tuple[str, ...]
+    left_out: tuple[str, ...]  # which variant on which engine, and why
 
 
 def default_budget(engine: str) -> int:
@@ -152,6 +154,8 @@ def tables(report: Report) -> str:
     parts = [_aligned(table) for table in (latency, batches, budgets, threads, memory)]
     parts += ["limits:\n" + "\n".join(f"  {line}" for line in report.limits)]
     parts += ["fastest here:\n" + "\n".join(f"  {line}" for line in report.advice)]
+    if report.left_out:
+        parts += ["left out:\n" + "\n".join(f"  {line}" for line in report.left_out)]
     return "\n\n".join(parts)
 
 

@@ -118,10 +118,16 @@ def import_kernels() -> Any:
 
 def is_verified() -> bool:
     """Whether this machine has an instruction set beyond scalar code that passed its self-check."""
+    return why_not() is None
+
+
+def why_not() -> str | None:
+    """Why this engine is not the default here; None: it is."""
     try:
-        return instruction_set() != "scalar" or ISA_VARIABLE in os.environ
-    except (ImportError, RuntimeError):
-        return False
+        named = instruction_set() != "scalar" or ISA_VARIABLE in os.environ
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+    return None if named else "of the native kernels only scalar code runs on this machine"
 
 
 def instruction_set() -> str:

@@ -166,10 +166,23 @@ def available_cpus() -> int:
 
     onnxruntime's own default ignores both and oversubscribes a small container on a large machine.
     """
+    return cpus_and_why()[0]
+
+
+def cpus_and_why() -> tuple[int, str]:
+    """The same, and what sets that number."""
+    logical = os.cpu_count() or 1
     affinity = getattr(os, "sched_getaffinity", None)
-    cpus = affinity(0) if affinity else set(range(os.cpu_count() or 1))
-    cores = {_core_of(cpu) for cpu in cpus}
-    return max(1, math.ceil(min(len(cores), _cpu_quota())))
+    cpus = affinity(0) if affinity else set(range(logical))
+    cores = len({_core_of(cpu) for cpu in cpus})
+    quota = _cpu_quota()
+    if quota < cores:
+        why = f"the container's CPU quota is {quota:g}, of {cores} cores"
+    elif len(cpus) < logical:
+        why = f"cores of this process's affinity, {len(cpus)} of {logical} logical CPUs"
+    else:
+        why = f"cores of this machine, which has {logical} logical CPUs"
+    return max(1, math.ceil(min(cores, quota))), why
 
 
 def _core_of(cpu: int) -> str:

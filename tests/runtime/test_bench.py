@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from instructor_onnx import INSTRUCTOR, bench, bench_report, cli, native
+from instructor_onnx import INSTRUCTOR, bench, bench_report, cli, native, processor
+from instructor_onnx.model import EMBEDDED
 
 SPEED = 1000.0
 
@@ -34,7 +37,7 @@ def measured(**changes: object) -> bench_report.Measured:
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-MACHINE = bench_report.Machine(2, 4, ("avx2",), copy_bytes_per_second=2e10, flop_per_second=1e12)
+MACHINE = bench_report.Machine("a processor", 2, 4, ("avx2",), copy_bytes_per_second=2e10, flop_per_second=1e12)
 
 
 def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,8 +49,9 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
     assert "fastest here:" in out
     assert "limits:" in out
     report = json.loads(figures.read_text())
-    native_too = ["int8 native"] if native.is_verified() else []
-    assert list(report["variants"]) == ["fp32", "int8", *native_too, "int4"]
+    kinds = ["", " native"] if native.is_verified() else [""]
+    assert list(report["variants"]) == ["fp32", *(name + kind for name in ("int8", "int4") for kind in kinds)]
+    assert report["machine"]["processor"] == processor.name()
     assert report["machine"]["threads"] == 1
     for name, variant in report["variants"].items():
         assert name == variant["variant"] + (" native" if variant["engine"] == "native" else "")
@@ -61,6 +65,48 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
             item["tokens_per_second"] > 0 for part in ("batches", "budgets", "threads") for item in variant[part]
         )
         assert variant["resident_bytes"] is None or variant["resident_bytes"] <= variant["peak_bytes"]
+
+
+@pytest.fixture
+def no_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not installed: here, and in the processes that are started from here."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/onnxruntime.py").write_text("raise ImportError('No module named onnxruntime')")
+    monkeypatch.syspath_prepend(tmp_path / "empty")
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+
+
+@pytest.mark.usefixtures("no_onnxruntime")
+@pytest.mark.skipif(not native.is_verified(), reason="needs the native kernels")
+def test_what_runs_without_onnxruntime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["bench", "instructor-mini", "--seconds", "0.001", "--threads", "1", "--quiet", "--json", str(figures)]
+    assert cli.main(command) == 0
+    report = json.loads(figures.read_text())
+    assert list(report["variants"]) == ["int8 native"]
+    (left_out,) = report["left_out"]
+    assert left_out.startswith("int8 on onnxruntime: onnxruntime is not installed")
+    assert "pip install 'instructor-onnx[cpu]'" in left_out
+    assert f"left out:\n  {left_out}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_onnxruntime")
+def test_nothing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(native, "why_not", lambda: "the native kernels are not installed")
+    assert cli.main(["bench", "instructor-mini"]) == 1
+    said = capsys.readouterr().err
+    assert "error: nothing to measure. int8 on onnxruntime: onnxruntime is not installed" in said
+    assert "int8 on native: the native kernels are not installed." in said
+
+
+def test_a_model_that_cannot_be_opened_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every engine's process fails with the same sentence: there is nothing to measure, and no traceback."""
+    copy = Path(shutil.copytree(EMBEDDED["instructor-mini"], tmp_path / "copy"))
+    data = copy / "int8/model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1])
+    assert cli.main(["bench", str(copy), "--quiet"]) == 1
+    said = capsys.readouterr().err
+    assert f"error: nothing to measure. int8 on onnxruntime: {data}: " in said
 
 
 def test_rows_have_the_lengths_asked_for() -> None:
@@ -109,7 +155,7 @@ def test_the_advice_is_the_fastest_settings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--variants", "int5"], "variant 'int5'"),
+        (["--variants", "int5"], "variant='int5'"),
         (["--json", "nowhere/figures.json"], "there is no folder nowhere"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from instructor_onnx import INSTRUCTOR, Manifest, gpu
+from instructor_onnx import INSTRUCTOR, Manifest, gpu, saturation
 from instructor_onnx import model as model_module
 from instructor_onnx import session as session_module
 from instructor_onnx.cuda import SEQUENCE_MULTIPLE, CudaSession, GpuOutOfMemoryError
@@ -229,6 +229,7 @@ class TestWhatIsMissing:
             cuda_version="13.0",
             preload_dlls=lambda: print("Failed to load libcudnn.so.9: cannot open shared object file"),  # noqa: T201
         )
+        monkeypatch.setattr(saturation, "saturates", lambda module: False)
         with pytest.raises(RuntimeError) as caught:
             CudaSession.open(bundle / "fp32/model.onnx", Device("cuda", 1))
         message = str(caught.value)
@@ -245,7 +246,7 @@ class TestPreferredVariant:
         """fp32, verified; fp16 and bf16, not; on a machine with a GPU."""
         fake_onnxruntime(monkeypatch, CUDA, CPU)
         manifest = Manifest.read(bundle)
-        half = dataclasses.replace(manifest.variants["fp32"], devices=("cuda",), verification=None)
+        half = dataclasses.replace(manifest.variants["fp32"], devices=("cuda",), verification={})
         return dataclasses.replace(manifest, variants=manifest.variants | {"fp16": half, "bf16": half})
 
     @staticmethod
@@ -254,7 +255,7 @@ class TestPreferredVariant:
         variants = manifest.variants | {
             name: dataclasses.replace(manifest.variants[name], verification=found) for name in verified
         }
-        return model_module._choose(dataclasses.replace(manifest, variants=variants), None, device, Path("b"))[0]
+        return model_module.choose(dataclasses.replace(manifest, variants=variants), None, device, Path("b"))[0]
 
     def test_half_precision_only_if_verified(self, manifest: Manifest) -> None:
         assert self.chosen(manifest, []) == "fp32"
@@ -264,15 +265,15 @@ class TestPreferredVariant:
 
     def test_unverified_if_there_is_nothing_else(self, manifest: Manifest) -> None:
         only = dataclasses.replace(manifest, variants={"bf16": manifest.variants["bf16"]})
-        assert model_module._choose(only, None, "cuda", Path("b")) == ("bf16", Device("cuda"))
+        assert model_module.choose(only, None, "cuda", Path("b")) == ("bf16", Device("cuda"))
 
     def test_a_variant_for_gpus_never_goes_to_the_cpu_unasked(
         self, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fake_onnxruntime(monkeypatch, CPU)
         with pytest.raises(RuntimeError, match="CPU-only package"):
-            model_module._choose(manifest, "bf16", None, Path("b"))
-        assert model_module._choose(manifest, "fp16", "cpu", Path("b")) == ("fp16", Device("cpu"))
+            model_module.choose(manifest, "bf16", None, Path("b"))
+        assert model_module.choose(manifest, "fp16", "cpu", Path("b")) == ("fp16", Device("cpu"))
 
     def test_an_unverified_variant_is_told_of(
         self, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -280,7 +281,7 @@ class TestPreferredVariant:
         folder = tmp_path / "b"
         shutil.copytree(bundle, folder)
         manifest = Manifest.read(bundle)
-        half = dataclasses.replace(manifest.variants["fp32"], verification=None)
+        half = dataclasses.replace(manifest.variants["fp32"], verification={})
         dataclasses.replace(manifest, variants={"fp16": half}).write(folder)
         model = INSTRUCTOR(folder, variant="fp16", device="cpu")
         model.encode("a")

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx import model as model_module
 from instructor_onnx.session import Device
+from instructor_onnx_export import pipeline
 
 ROWS = [
     ["Represent the Science title: ", "the theory of sets"],
@@ -330,8 +331,28 @@ class TestLoading:
         assert INSTRUCTOR(str(bundle), variant="int8").variant == "int8"
 
     def test_no_such_variant(self, bundle: Path) -> None:
-        with pytest.raises(ValueError, match="variant='fp8': .* has fp32, int8, int4. Export again"):
-            INSTRUCTOR(bundle, variant="fp8")
+        with pytest.raises(ValueError, match="variant='fp16': .* has fp32, int8, int4. .* `--variants fp16`"):
+            INSTRUCTOR(bundle, variant="fp16")
+        with pytest.raises(ValueError, match="variant='int9': .* has fp32, int8, int4. ") as refused:
+            INSTRUCTOR(bundle, variant="int9")
+        assert "--variants" not in str(refused.value)
+        assert str(refused.value).endswith("there are fp32, int8, int4, fp16, bf16.")
+
+    def test_what_can_be_exported(self) -> None:
+        assert tuple(pipeline.DEVICES) == model_module.EXPORTED
+
+    def test_a_torch_device(self, bundle: Path) -> None:
+        found = INSTRUCTOR(bundle, device=torch.device("cpu"))
+        assert found.device == "cpu"
+        vectors = found.encode(ROWS, device=torch.device("cpu"))
+        assert np.array_equal(vectors, found.encode(ROWS))
+        with pytest.raises(ValueError, match="device: found 'meta', expected 'cpu', 'cuda' or 'cuda:N'"):
+            found.encode(ROWS, device=torch.device("meta"))
+
+    def test_a_torch_device_of_cuda(self, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("instructor_onnx.gpu.missing", lambda module, index: f"GPU {index} is away")
+        with pytest.raises(RuntimeError, match="device='cuda:3': GPU 3 is away"):
+            INSTRUCTOR(bundle, device=torch.device("cuda", 3))
 
     def test_a_bad_number(self, bundle: Path) -> None:
         with pytest.raises(ValueError, match="num_threads: found 0, expected a whole number from 1 up"):
@@ -427,7 +448,7 @@ class TestChoice:
         fake = SimpleNamespace(get_available_providers=lambda: providers)
         monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
         monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
-        found, chosen = model_module._choose(manifest, variant, device, Path("bundle"))
+        found, chosen = model_module.choose(manifest, variant, device, Path("bundle"))
         assert (found, str(chosen)) == expected
 
     def test_a_cpu_bundle_on_a_machine_with_cuda(self, monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
@@ -435,6 +456,6 @@ class TestChoice:
         monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
         monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
         only = dataclasses.replace(manifest, variants={"int8": manifest.variants["int8"]})
-        assert model_module._choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
-        with pytest.raises(BundleError, match=r"no variant that runs well on cuda:0 \(it has int8\)"):
-            model_module._choose(only, None, "cuda", Path("bundle"))
+        assert model_module.choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
+        with pytest.raises(BundleError, match=r"no variant that runs well on cuda:0 \(it has int8\).*variant='int8'"):
+            model_module.choose(only, None, "cuda", Path("bundle"))

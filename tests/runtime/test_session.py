@@ -107,6 +107,28 @@ def test_no_control_groups(tmp_path: Path) -> None:
     assert session._cpu_quota(tmp_path, tmp_path / "absent") == math.inf
 
 
+@pytest.mark.parametrize(
+    ("allowed", "quota", "expected"),
+    [
+        (8, math.inf, (4, "cores of this machine, which has 8 logical CPUs")),
+        (8, 4.0, (4, "cores of this machine, which has 8 logical CPUs")),
+        (4, math.inf, (2, "cores of this process's affinity, 4 of 8 logical CPUs")),
+        (8, 1.5, (2, "the container's CPU quota is 1.5, of 4 cores")),
+        (4, 0.5, (1, "the container's CPU quota is 0.5, of 2 cores")),
+    ],
+)
+def test_what_sets_the_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, quota: float, expected: tuple[int, str]
+) -> None:
+    """On four cores of two hyper-threads each."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(allowed)), raising=False)
+    monkeypatch.setattr(session, "_core_of", lambda cpu: str(cpu // 2))
+    monkeypatch.setattr(session, "_cpu_quota", lambda: quota)
+    assert session.cpus_and_why() == expected
+    assert session.available_cpus() == expected[0]
+
+
 def test_half_a_cpu_is_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_cpu_quota", lambda: 0.5)
     assert session.available_cpus() == 1
