@@ -20,12 +20,15 @@ what to do), 2 bad usage, 130 interrupted.
 
 EXPORT = """\
 Reads a checkpoint of the INSTRUCTOR family (also GTR-T5 and Sentence-T5), writes OUT beside itself, opens it
-through the runtime, compares its vectors with PyTorch's, and only then gives it its name: an export that fails or
-is interrupted leaves nothing. Needs pip install 'instructor-onnx[export]'; using the bundle does not.
+through the runtime, on every engine that this machine has, compares its vectors with PyTorch's, and only then gives
+it its name: an export that fails or is interrupted leaves nothing. A variant that fails on every engine is left out,
+with a warning and exit code 1; the others are written.
+Needs pip install 'instructor-onnx[export]'; using the bundle does not.
 
 variants:
-  fp32   as exact as the checkpoint: every number within 1e-5, or the export is refused
-  int8   about a quarter of the size, and faster on CPUs with VNNI or AMX; refused below --min-cosine
+  fp32   as exact as the checkpoint: left out where a number is more than 1e-5 off
+  int8   about a quarter of the size, and faster on CPUs; left out below --min-cosine
+  int4   about a sixth of the size; likewise
   int4   about a sixth of the size, at int8's speed on the native kernels; refused below --min-cosine
   fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
   bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
@@ -67,7 +70,7 @@ examples:
 CHECK = """\
 Checks the size and sha256 of every file, and that the tokenizer and every variant open and embed a text.
 --against also compares the vectors with those of the checkpoint in PyTorch, as the export did; this needs
-pip install 'instructor-onnx[export]'. Exit code 1 where something is wrong.
+pip install 'instructor-onnx[export]'. Exit code 1 where something is wrong, or this machine can open no variant.
 
 examples:
   instructor-onnx check my-bundle

@@ -63,7 +63,7 @@ class Session:
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
             even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
-                tokens in pairs on AVX-512 and rounds a last one without a partner otherwise: in an odd run a text's
+                tokens in pairs on x86-64 and rounds a last one without a partner otherwise: in an odd run a text's
                 vector would depend on its batch.
 
         Raises:

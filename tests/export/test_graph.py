@@ -133,7 +133,7 @@ def test_the_native_engine_gives_the_same_in_any_batch_down_to_one_token(bundle:
 def test_int4_is_the_same_in_any_batch_where_tokens_are_computed_in_pairs(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As MatMulNBits does on AVX-512: a last token that has no partner comes out otherwise."""
+    """As MatMulNBits does on x86-64: a last token that has no partner comes out otherwise."""
 
     def in_pairs(session: Session, outputs: list[str], input_ids: Int64, *masks: Int64) -> list[Any]:
         tokens = np.repeat(input_ids[..., None], 32, axis=2).astype(np.float32)
