@@ -101,6 +101,18 @@ def test_this_processor_answers_and_is_exact_with_its_answer() -> None:
         np.testing.assert_array_equal(session.run(None, {"a": a})[0], exact(a, saturation.WEIGHTS))
 
 
+def test_what_users_of_other_languages_are_told_to_ask() -> None:
+    """README and model card: a product of two, whose answer has to be the probe's."""
+    a = helper.make_tensor_value_info("a", TensorProto.UINT8, [1, 2])
+    b = helper.make_tensor_value_info("b", TensorProto.INT8, [2, 1])
+    y = helper.make_tensor_value_info("y", TensorProto.INT32, [1, 1])
+    graph = helper.make_graph([helper.make_node("MatMulInteger", ["a", "b"], ["y"])], "pair", [a, b], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"a": np.array([[255, 255]], np.uint8), "b": np.array([[127], [127]], np.int8)})
+    assert found.item() == (32_767 if saturation.saturates(onnxruntime) else 64_770)
+
+
 @pytest.mark.parametrize("saturates", [False, True])
 def test_the_option_is_set_where_products_saturate_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch, saturates: bool
