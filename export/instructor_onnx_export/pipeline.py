@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,6 +150,7 @@ def verify_bundle(
     checkpoint: str | os.PathLike[str],
     *,
     min_cosine: float | None = None,
+    record: bool = False,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
@@ -158,9 +160,13 @@ def verify_bundle(
 ) -> dict[str, dict[str, Verification]]:
     """Hold a bundle against the checkpoint it was made from, anew: all hashes, then every variant that runs here.
 
+    Args:
+        record: write what was measured into the bundle's manifest and model card. What the bundle says of variants
+            that do not run here stays.
+
     Returns:
-        What was measured, by variant and engine; nothing of the variants for CUDA where there is none. The bundle is
-        not changed. An engine that is wrong here while another is right is told in a logged warning.
+        What was measured, by variant and engine; nothing of the variants for CUDA where there is none. An engine that
+        is wrong here while another is right is told in a logged warning.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -181,7 +187,9 @@ def verify_bundle(
     checked, failed = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
     if failed:
         raise _summed_up(failed)
-    return {name: variant.verification for name, variant in checked.variants.items() if variant.verification}
+    if record:
+        _record(folder, checked)
+    return {name: variant.verification for name, variant in checked.variants.items() if engines(variant)}
 
 
 def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
@@ -228,13 +236,13 @@ def _verified(
 ) -> tuple[Manifest, Failures]:
     """The manifest with what was measured, without the variants that failed; and why those did.
 
-    A variant for a device that is not here stays without a verification.
+    A variant for a device that is not here stays as it is.
     """
     variants: dict[str, Variant] = {}
     failed: Failures = {}
     for name, variant in manifest.variants.items():
         if not (here := engines(variant)):
-            variants[name] = dataclasses.replace(variant, verification={})
+            variants[name] = variant
             continue
         try:
             with stage(f"Verifying {name}"):
@@ -246,6 +254,15 @@ def _verified(
         else:
             variants[name] = dataclasses.replace(variant, verification=found)
     return dataclasses.replace(manifest, variants=variants), failed
+
+
+def _record(folder: Path, manifest: Manifest) -> None:
+    """Replace manifest and model card, each in one step."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".record-") as beside:
+        manifest.write(Path(beside))
+        (Path(beside) / MODEL_CARD).write_text(model_card(manifest), encoding="utf-8")
+        for name in (MODEL_CARD, MANIFEST):
+            (Path(beside) / name).replace(folder / name)
 
 
 def _summed_up(failed: Failures) -> Exception:

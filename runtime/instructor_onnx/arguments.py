@@ -33,7 +33,7 @@ variants:
   fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
   bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
 fp16 and bf16 are verified where there is a GPU. Elsewhere they are written unverified: the manifest, `info` and the
-runtime say so, and `instructor-onnx check OUT --against CHECKPOINT` verifies them later.
+runtime say so, and `instructor-onnx check OUT --against CHECKPOINT --record` verifies them later.
 
 examples:
   instructor-onnx export hkunlp/instructor-large my-bundle
@@ -75,6 +75,7 @@ pip install 'instructor-onnx[export]'. Exit code 1 where something is wrong, or 
 examples:
   instructor-onnx check my-bundle
   instructor-onnx check my-bundle --against hkunlp/instructor-large
+  instructor-onnx check my-bundle --against ./my-checkpoint --record      fp16, exported where there was no GPU
 """
 
 SERVE = """\
@@ -289,6 +290,9 @@ def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def _add_check(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle's folder, or instructor-mini")
     command.add_argument("--against", metavar="CHECKPOINT", help="a folder or a Hugging Face id: verify again")
+    command.add_argument(
+        "--record", action="store_true", help="write the figures of --against into the bundle's manifest and model card"
+    )
     _add_min_cosine(command)
     command.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of --against")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")

@@ -117,6 +117,8 @@ def _encode(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.record and args.against is None:
+        raise ValueError("--record: there are no figures without --against CHECKPOINT; name the checkpoint.")
     folder = embedded(args.bundle) or Path(args.bundle)
     manifest = Manifest.read(folder)
     _say(f"{folder}: {_model_line(manifest)}")
@@ -149,6 +151,7 @@ def _check(args: argparse.Namespace) -> None:
             folder,
             args.against,
             min_cosine=args.min_cosine,
+            record=args.record,
             num_threads=args.threads,
             show_progress=not args.quiet,
             **_hub_options(args),

@@ -101,7 +101,7 @@ class INSTRUCTOR:
         if not manifest.variants[self.variant].verification:
             logger.warning(
                 "%s: variant %s was not verified when it was exported, for want of a GPU. "
-                "`instructor-onnx check %s --against CHECKPOINT` verifies it on this machine.",
+                "`instructor-onnx check %s --against CHECKPOINT --record` verifies it on this machine.",
                 folder,
                 self.variant,
                 folder,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from instructor_onnx import Manifest, native, processor
+from instructor_onnx import Manifest, gpu, native, processor
 from instructor_onnx.bundle import BundleError, check_hashes
 from instructor_onnx.cli import main
-from instructor_onnx.session import Session
+from instructor_onnx.session import Session, import_onnxruntime
 from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
+from instructor_onnx_export.card import model_card
 from instructor_onnx_export.graph import GraphBuilder
 from safetensors.torch import load_file, save_file
 
@@ -227,6 +230,27 @@ def test_verify_bundle(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> N
     other = make_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(VerificationError, match="fp32: differs from torch"):
         verify_bundle(bundle, other, show_progress=False)
+
+
+def test_what_was_measured_is_recorded(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
+    """Of a bundle that has fp16's figures, from elsewhere, and no others."""
+    if not gpu.missing(import_onnxruntime(), 0):
+        pytest.skip("there is a GPU: it would measure fp16")
+    own = shutil.copytree(bundle, tmp_path / "b")
+    manifest = Manifest.read(own)
+    empty = {name: dataclasses.replace(variant, verification={}) for name, variant in manifest.variants.items()}
+    figures = dataclasses.replace(manifest.variants["fp32"].verification["onnxruntime"], device="cuda:0", rows=7)
+    half = dataclasses.replace(manifest.variants["fp32"], devices=("cuda",), verification={"onnxruntime": figures})
+    dataclasses.replace(manifest, variants=empty | {"fp16": half}).write(own)
+    with pytest.raises(VerificationError):
+        verify_bundle(own, base_checkpoint, min_cosine=1, record=True, show_progress=False)
+    assert not Manifest.read(own).variants["fp32"].verification  # nothing is written where something is wrong
+    found = verify_bundle(own, base_checkpoint, record=True, show_progress=False)
+    recorded = Manifest.read(own)
+    assert recorded.variants == manifest.variants | {"fp16": half}
+    assert found == {name: variant.verification for name, variant in manifest.variants.items()}
+    assert (own / "README.md").read_text() == model_card(recorded)
+    assert left_in(own) == left_in(bundle)
 
 
 def test_a_checkpoint_of_another_shape_is_named_before_anything_is_embedded(bundle: Path, tmp_path: Path) -> None:

@@ -337,13 +337,14 @@ def test_check_against(
         return {name: variant.verification for name, variant in Manifest.read(bundle).variants.items()}
 
     monkeypatch.setattr(exporter, "verify_bundle", verify_bundle)
-    options = ["--min-cosine", "0.9", "--revision", "v2", "--offline", "--threads", "1", "--quiet"]
+    options = ["--min-cosine", "0.9", "--record", "--revision", "v2", "--offline", "--threads", "1", "--quiet"]
     assert cli.main(["check", str(bundle), "--against", str(base_checkpoint), *options]) == 0
     assert calls == [
         (
             (bundle, str(base_checkpoint)),
             {
                 "min_cosine": 0.9,
+                "record": True,
                 "num_threads": 1,
                 "show_progress": False,
                 "revision": "v2",
@@ -354,6 +355,8 @@ def test_check_against(
         )
     ]
     assert "max abs diff" in capsys.readouterr().out
+    assert cli.main(["check", str(bundle), "--record"]) == 1
+    assert "--record: there are no figures without --against" in error_of(capsys)
 
 
 def test_check_against_another_checkpoint(
