@@ -39,6 +39,8 @@ bench: $(VENV)/installed  ## this processor's results, against every rival (envi
 figures: $(VENV)/installed  ## our own speed, figure by figure (pytest-benchmark)
 	$(BIN)/python -m pytest benchmarks/figures.py -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds
 
+# Another processor rounds some weights otherwise. Where only the figures are wanted, of this machine:
+# instructor-onnx check instructor-mini --against checkpoints/instructor-mini --record
 mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoint or the exporter has changed
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini runtime/instructor_onnx/instructor-mini \
 		--variants int8 --overwrite
