@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define IK_ABI 1 /* changes with every change of a struct or of the order of tensors */
+#define IK_ABI 2 /* changes with every change of a struct or of the order of tensors */
 
 enum { IK_OK = 0, IK_INVALID = 1, IK_UNSUPPORTED = 2, IK_OUT_OF_MEMORY = 3, IK_INTERNAL = 4 };
 
@@ -36,6 +36,7 @@ typedef struct {
     int32_t gated;        /* 1: gelu_new(x W_0) * (x W_1); 0: relu(x W_i) */
     int32_t dense;        /* 1: a Dense layer maps d_model to embedding_dim */
     int32_t normalize;    /* 1: unit length at the end */
+    int32_t int4;         /* 1: weights of 4 bits in blocks that share a scale; 0: int8 with one scale a column */
     float layer_norm_epsilon;
 } ik_config;
 
@@ -60,21 +61,24 @@ IK_API int ik_abi(void);
 /* Instruction sets of this build, best first; the last one, "scalar", runs everywhere. */
 IK_API int ik_isa_count(void);
 IK_API const char* ik_isa_name(int isa); /* NULL past the end */
-IK_API int ik_isa_supported(int isa);    /* 1: this processor and system have it */
+IK_API const char* ik_isa_missing(int isa); /* NULL: it can be used here; else why not */
 
-/* Run a small fixed model through `isa` and through scalar: IK_OK where every bit of both results is the same. */
+/* Run small fixed models through `isa` and through scalar: IK_OK where every bit of both results is the same. */
 IK_API int ik_self_check(int isa, char* message, size_t message_size);
 
 /* Copy and rearrange the weights for `isa`.
  *
- * tensors, row-major, in this order (int8 matrices [in, out] with a float scale for each column):
+ * tensors, row-major, in this order (int8 matrices [in, out] with a float scale for each column; with int4 all but the
+ * embedding uint8 [out, blocks, block_size / 2], the lower half of a byte first and 8 higher than the weight, with
+ * float16 scales [out, blocks], where block_size is a power of two from 16 to 256 and blocks = ceil(in / block_size);
+ * they are expanded to int8 here):
  *   embedding int8 [vocab_size, d_model], its scale float [vocab_size];
  *   position bias float [num_heads, 2 * max_distance + 1]; final norm float [d_model];
  *   with dense: float [d_model, embedding_dim];
  *   for each layer: norm float [d_model]; qkv int8 [d_model, 3 * num_heads * d_kv], scale;
  *     o int8 [num_heads * d_kv, d_model], scale; norm float [d_model];
  *     wi (gated: wi_0, scale, wi_1) int8 [d_model, d_ff], scale; wo int8 [d_ff, d_model], scale.
- * The embedding (and it alone) is not copied: its two tensors must outlive the model.
+ * Every float has to be finite. Nothing of the caller's is kept.
  */
 IK_API int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t tensor_count, int isa,
                            int threads, ik_model** model, char* message, size_t message_size);

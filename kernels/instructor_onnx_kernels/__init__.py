@@ -12,9 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 __version__ = "0.1.0"
-__all__ = ["Config", "KernelError", "Model", "Tokens", "instruction_sets", "measure_peak", "self_check"]
+__all__ = [
+    "Config",
+    "KernelError",
+    "Model",
+    "Tokens",
+    "built_instruction_sets",
+    "instruction_sets",
+    "measure_peak",
+    "self_check",
+    "why_not",
+]
 
-ABI = 1
+ABI = 2
 MESSAGE_SIZE = 512
 
 
@@ -37,6 +47,7 @@ class Config(ctypes.Structure):
         ("gated", ctypes.c_int32),
         ("dense", ctypes.c_int32),
         ("normalize", ctypes.c_int32),
+        ("int4", ctypes.c_int32),
         ("layer_norm_epsilon", ctypes.c_float),
     ]
 
@@ -70,7 +81,7 @@ def _load() -> ctypes.CDLL:
         "ik_abi": ([], ctypes.c_int),
         "ik_isa_count": ([], ctypes.c_int),
         "ik_isa_name": ([ctypes.c_int], ctypes.c_char_p),
-        "ik_isa_supported": ([ctypes.c_int], ctypes.c_int),
+        "ik_isa_missing": ([ctypes.c_int], ctypes.c_char_p),
         "ik_self_check": ([ctypes.c_int, *said], ctypes.c_int),
         "ik_model_create": ([pointer, pointer, integer, ctypes.c_int, ctypes.c_int, pointer, *said], ctypes.c_int),
         "ik_model_free": ([pointer], None),
@@ -97,21 +108,32 @@ def _call(name: str, *arguments: object) -> None:
         raise KernelError(message.value.decode(errors="replace"))
 
 
+def built_instruction_sets() -> list[str]:
+    """Those of this build, best first; "scalar" is always the last."""
+    return [_library.ik_isa_name(index).decode() for index in range(_library.ik_isa_count())]
+
+
 def instruction_sets() -> list[str]:
-    """Those of this build that this machine has, best first; "scalar" is always the last."""
-    names = [_library.ik_isa_name(index).decode() for index in range(_library.ik_isa_count())]
-    return [name for index, name in enumerate(names) if _library.ik_isa_supported(index)]
+    """Those of this build that this machine has, best first."""
+    return [isa for isa in built_instruction_sets() if why_not(isa) is None]
+
+
+def why_not(isa: str) -> str | None:
+    """Why this machine cannot use an instruction set of this build; None: it can."""
+    missing = _library.ik_isa_missing(_index(isa))
+    return None if missing is None else str(missing.decode())
 
 
 def _index(isa: str) -> int:
-    for index in range(_library.ik_isa_count()):
-        if _library.ik_isa_name(index).decode() == isa:
-            return index
-    raise KernelError(f"{isa!r} is no instruction set of this build; this machine has {', '.join(instruction_sets())}.")
+    built = built_instruction_sets()
+    if isa not in built:
+        machine = ", ".join(instruction_sets())
+        raise KernelError(f"{isa!r} is no instruction set of this build; this machine has {machine}.")
+    return built.index(isa)
 
 
 def self_check(isa: str) -> None:
-    """Run small fixed models through `isa` and through scalar code, some 2 ms.
+    """Run small fixed models through `isa` and through scalar code, some milliseconds.
 
     Raises:
         KernelError: the machine lacks it, or a single bit differs.
@@ -133,8 +155,7 @@ class Model:
         """Copy the weights.
 
         Args:
-            tensors: (address, bytes) in the header's order. The first two, the embedding and its scale, must outlive
-                the model; the others need not.
+            tensors: (address, bytes) in the header's order; they are copied.
             threads: that do the work of rearranging.
 
         Raises:

@@ -1,4 +1,4 @@
-// Attention of one head over one text, in fp32. Needs F.
+// Attention of one head over one text, in fp32. Needs F and QUERIES.
 #pragma once
 
 #include "rows.h"
@@ -6,8 +6,6 @@
 namespace {
 
 using namespace instructor;
-
-constexpr int QUERIES = 6;  // rows of a register tile: 12 of 16 AVX registers hold its sums
 
 // Scratch of one head: keys turned for products, values side by side, scores, position bias.
 struct HeadScratch {
@@ -22,6 +20,7 @@ struct Head {
     float* rows;  // [length, stride]: the queries, which the context replaces
 };
 
+// Queries first ... first + R - 1.
 template <int R>
 inline void attend(const Head& head, const HeadScratch& scratch, int64_t first) {
     float* const scores = scratch.scores;
@@ -66,6 +65,14 @@ inline void attend(const Head& head, const HeadScratch& scratch, int64_t first) 
     }
 }
 
+template <int R = QUERIES>
+inline void attend_some(int64_t count, const Head& head, const HeadScratch& scratch, int64_t first) {
+    if constexpr (R > 1) {
+        if (count < R) return attend_some<R - 1>(count, head, scratch, first);
+    }
+    attend<R>(head, scratch, first);
+}
+
 // rows: float [length, stride], with q, k and v of all heads side by side; the context replaces q.
 inline void attention(const Model& model, float* rows, int64_t stride, int64_t length, int64_t index,
                       const HeadScratch& scratch) {
@@ -90,14 +97,7 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     const int64_t tiles = (length + QUERIES - 1) / QUERIES;
     for (int64_t t = 0; t < tiles; ++t) {
         const int64_t first = length * t / tiles;
-        switch (length * (t + 1) / tiles - first) {
-            case 1: attend<1>(head, scratch, first); break;
-            case 2: attend<2>(head, scratch, first); break;
-            case 3: attend<3>(head, scratch, first); break;
-            case 4: attend<4>(head, scratch, first); break;
-            case 5: attend<5>(head, scratch, first); break;
-            default: attend<6>(head, scratch, first);
-        }
+        attend_some(length * (t + 1) / tiles - first, head, scratch, first);
     }
 }
 

@@ -1,5 +1,6 @@
-// Before an instruction set is trusted on a machine: two small models of fixed random weights, one with ReLU and one
-// gated, run through it and through scalar code. Widths are no multiples of anything, lengths cross every tile.
+// Before an instruction set is trusted on a machine: small models of fixed random weights, with ReLU and gated, run
+// through it and through scalar code. Widths are no multiples of anything, lengths cross every tile; the last case has
+// more rows than a block and than a feed-forward chunk, and a team that shares them.
 #include "check.h"
 
 #include <cstring>
@@ -14,7 +15,19 @@ namespace instructor {
 
 namespace {
 
-const int64_t LENGTHS[] = {1, 37, 16, 0, 5};
+struct Case {
+    const char* name;
+    ik_config config;
+    std::vector<int64_t> lengths;
+    int threads;
+};
+
+const Case CASES[] = {
+    {"ReLU", {72, 200, 24, 3, 2, 50, 40, 20, 0, 1, 1, 0, 1e-6f}, {1, 37, 16, 0, 5}, 1},
+    {"gated", {72, 200, 24, 3, 2, 50, 40, 20, 1, 1, 1, 0, 1e-6f}, {1, 37, 16, 0, 5}, 1},
+    {"long", {40, 72, 8, 2, 1, 50, 70, 20, 0, 1, 1, 0, 1e-6f}, {165}, 3},
+};
+constexpr int64_t PASS_BYTES = 1;  // as few rows a block as there can be
 
 class Numbers {  // a linear congruential generator (Knuth's MMIX)
 public:
@@ -36,7 +49,7 @@ struct Example {
     std::vector<std::vector<float>> floats;
     std::vector<ik_tensor> tensors;
 
-    explicit Example(bool gated) : config{72, 200, 24, 3, 2, 50, 40, 20, gated, 1, 1, 1e-6f} {
+    explicit Example(const ik_config& chosen) : config(chosen) {
         Numbers numbers;
         const int32_t d = config.d_model, inner = config.num_heads * config.d_kv;
         weight(numbers, config.vocab_size * d);
@@ -49,7 +62,7 @@ struct Example {
             product(numbers, d, 3 * inner);
             product(numbers, inner, d);
             reals(numbers, d, 1.0f);
-            for (int i = 0; i < 1 + gated; ++i) product(numbers, d, config.d_ff);
+            for (int i = 0; i < 1 + config.gated; ++i) product(numbers, d, config.d_ff);
             product(numbers, config.d_ff, d);
         }
     }
@@ -71,38 +84,40 @@ private:
     }
 };
 
-std::vector<float> outputs(const Example& example, const Isa& isa) {
+std::vector<float> outputs(const Case& chosen, const Example& example, const Isa& isa) {
     const ik_config& c = example.config;
-    const auto model = make_model(c, example.tensors.data(), static_cast<int64_t>(example.tensors.size()), isa, 1);
+    const auto model = make_model(c, example.tensors.data(), static_cast<int64_t>(example.tensors.size()), isa,
+                                  chosen.threads, PASS_BYTES);
+    model->model.rate = 1;  // so slow that every thread is worth starting
     int64_t tokens = 0;
-    for (int64_t length : LENGTHS) tokens += length;
-    const int64_t sentences = sizeof LENGTHS / sizeof *LENGTHS;
+    for (int64_t length : chosen.lengths) tokens += length;
+    const int64_t sentences = static_cast<int64_t>(chosen.lengths.size());
     std::vector<float> found(static_cast<size_t>(sentences * c.embedding_dim + tokens * c.d_model));
     std::vector<int32_t> ids(static_cast<size_t>(tokens));
     Numbers numbers;
     for (int32_t& id : ids) id = numbers.below(c.vocab_size);
     std::vector<Text> texts;
     int64_t first = 0;
-    for (int64_t length : LENGTHS) {
+    for (int64_t length : chosen.lengths) {
         float* sentence = found.data() + static_cast<int64_t>(texts.size()) * c.embedding_dim;
         float* rows = found.data() + sentences * c.embedding_dim + first * c.d_model;
         texts.push_back({ids.data() + first, length, length / 3, sentence, rows});
         first += length;
     }
-    run(model->model, std::move(texts), 1);
+    run(model->model, std::move(texts), chosen.threads);
     return found;
 }
 
 }  // namespace
 
 bool self_check(const Isa& isa, std::string& message) {
-    for (bool gated : {false, true}) {
-        const Example example(gated);
-        const std::vector<float> expected = outputs(example, *scalar()), found = outputs(example, isa);
+    for (const Case& chosen : CASES) {
+        const Example example(chosen.config);
+        const std::vector<float> expected = outputs(chosen, example, *scalar()), found = outputs(chosen, example, isa);
         for (size_t i = 0; i < expected.size(); ++i) {
             if (std::memcmp(&expected[i], &found[i], sizeof(float)) != 0) {
                 message = std::string(isa.name) + ": number " + std::to_string(i) + " of the self-check's " +
-                          (gated ? "gated" : "ReLU") + " model is " + std::to_string(found[i]) + ", scalar code has " +
+                          chosen.name + " model is " + std::to_string(found[i]) + ", scalar code has " +
                           std::to_string(expected[i]) + ".";
                 return false;
             }

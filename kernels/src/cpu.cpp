@@ -1,12 +1,12 @@
 #include "cpu.h"
 
 #include <stddef.h>
-#include <stdint.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 #if defined(__linux__)
+#include <errno.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,53 +33,80 @@ Registers leaf7(unsigned subleaf) {
 }  // namespace
 
 // __builtin_cpu_supports also asks whether the system saves the registers.
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-
-bool has_avxvnni() { return has_avx2() && (leaf7(1).eax >> 4 & 1); }
-
-bool has_avx512vnni() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+const char* missing_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? nullptr : "the processor has no AVX2 and FMA";
 }
 
-bool has_amx() {
+const char* missing_avxvnni() {
+    if (missing_avx2()) return missing_avx2();
+    return leaf7(1).eax >> 4 & 1 ? nullptr : "the processor has no AVX-VNNI";
+}
+
+const char* missing_avx512vnni() {
+    if (missing_avx2()) return missing_avx2();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")
+               ? nullptr
+               : "the processor has no AVX-512 with VNNI";
+}
+
+const char* missing_amx() {
 #if defined(__linux__)
     constexpr long ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
-    if (!has_avx512vnni()) return false;
+    if (missing_avx512vnni()) return missing_avx512vnni();
     const unsigned edx = leaf7(0).edx;
-    if (!(edx >> 24 & 1) || !(edx >> 25 & 1)) return false;  // AMX-TILE, AMX-INT8
+    if (!(edx >> 24 & 1) || !(edx >> 25 & 1)) return "the processor has no AMX";  // AMX-TILE, AMX-INT8
     unsigned low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low >> 17 & 3) != 3) return false;  // the system saves tiles
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    if ((low >> 17 & 3) != 3) return "the system does not save AMX tiles";
+    if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0) return nullptr;
+    return errno == ENOSPC ? "Linux refused AMX tiles: a thread has an alternate signal stack too small for them"
+                           : "Linux refused AMX tiles to this process";
 #else
-    return false;
+    return "AMX is used on Linux only";
 #endif
 }
 
 #elif defined(__aarch64__)
 
-#if defined(__linux__)
-bool has_dotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }  // HWCAP_ASIMDDP
-bool has_i8mm() { return has_dotprod() && (getauxval(AT_HWCAP2) >> 13 & 1); }  // HWCAP2_I8MM
-#elif defined(__APPLE__)
 namespace {
 
-bool feature(const char* name) {
+#if defined(__APPLE__)
+bool feature(const char* name) {  // known from macOS 12 on
     int value = 0;
     size_t size = sizeof value;
     return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value;
 }
-
-}  // namespace
-
 bool has_dotprod() { return feature("hw.optional.arm.FEAT_DotProd"); }
-bool has_i8mm() { return has_dotprod() && feature("hw.optional.arm.FEAT_I8MM"); }
+bool has_i8mm() { return feature("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(__linux__)
+bool has_dotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }  // HWCAP_ASIMDDP
+bool has_i8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }    // HWCAP2_I8MM
 #else
 bool has_dotprod() { return false; }
 bool has_i8mm() { return false; }
 #endif
 
+}  // namespace
+
+const char* missing_dotprod() { return has_dotprod() ? nullptr : "the processor has no dot products"; }
+const char* missing_i8mm() {
+    if (missing_dotprod()) return missing_dotprod();
+    return has_i8mm() ? nullptr : "the processor has no int8 matrix products";
+}
+
 #endif
+
+int64_t second_level_cache() {
+    constexpr int64_t USUAL = 512 * 1024;
+    int64_t found = 0;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#elif defined(__APPLE__)
+    size_t size = sizeof found;
+    if (sysctlbyname("hw.perflevel0.l2cachesize", &found, &size, nullptr, 0) != 0) found = 0;
+#endif
+    return found > 0 ? found : USUAL;
+}
 
 }  // namespace instructor

@@ -38,18 +38,22 @@ struct Workspace {
     float* f_scale;      // [FEED_FORWARD_ROWS]
     HeadScratch head;    // this member's
     float* row;          // this member's: one normed row
-    float* vector;       // this member's: one sentence embedding
+    float* means;        // [texts, x_stride], what pooling gives
+    float* vectors;      // [texts, embedding_padded], what the Dense makes of them
 };
 
-inline Workspace lay_out(const Model& model, int64_t rows, int64_t longest, int members, int member, Carver& carver) {
+inline int64_t float_stride(int64_t width) { return row_stride(width * int64_t{sizeof(float)}) / int64_t{sizeof(float)}; }
+
+inline Workspace lay_out(const Model& model, const Unit& unit, int members, int member, Carver& carver) {
     const Layer& layer = model.layers[0];
+    const int64_t rows = unit.rows;
     const int64_t widest = layer.qkv.k_padded > layer.o.k_padded ? layer.qkv.k_padded : layer.o.k_padded;
     const int64_t some = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
-    const int64_t length = round_up(longest, LANES);
+    const int64_t length = round_up(unit.longest, LANES);
     Workspace w{};
-    w.x_stride = layer.wo.n_padded;
-    w.qkv_stride = layer.qkv.n_padded;
-    w.inner_stride = layer.wi.n_padded;
+    w.x_stride = float_stride(layer.wo.n_padded);
+    w.qkv_stride = float_stride(layer.qkv.n_padded);
+    w.inner_stride = float_stride(layer.wi.n_padded);
     w.x = carver.take<float>(rows * w.x_stride);
     w.qkv = carver.take<float>(rows * w.qkv_stride);
     w.a = carver.take<Activation>((rows + TILE_ROWS) * Tiles::stride(widest));
@@ -57,20 +61,21 @@ inline Workspace lay_out(const Model& model, int64_t rows, int64_t longest, int 
     w.inner = carver.take<float>(some * w.inner_stride);
     w.f = carver.take<Activation>((some + TILE_ROWS) * Tiles::stride(layer.wo.k_padded));
     w.f_scale = carver.take<float>(some);
+    w.means = carver.take<float>(unit.count * w.x_stride);
+    w.vectors = carver.take<float>(unit.count * model.embedding_padded);
     for (int m = 0; m < members; ++m) {
         const HeadScratch head{carver.take<float>(length * model.config.d_kv),
                                carver.take<float>(length * round_up(model.config.d_kv, LANES)),
                                carver.take<float>(QUERIES * length), carver.take<float>(2 * length + LANES)};
         float* row = carver.take<float>(w.x_stride);
-        float* vector = carver.take<float>(model.embedding_padded);
-        if (m == member) w.head = head, w.row = row, w.vector = vector;
+        if (m == member) w.head = head, w.row = row;
     }
     return w;
 }
 
-inline int64_t workspace_bytes(const Model& model, int64_t rows, int64_t longest, int members) {
+inline int64_t workspace_bytes(const Model& model, const Unit& unit, int members) {
     Carver carver(nullptr);
-    lay_out(model, rows, longest, members, 0, carver);
+    lay_out(model, unit, members, 0, carver);
     return carver.used();
 }
 
@@ -176,32 +181,48 @@ inline void feed_forward(const Model& model, const Layer& layer, const Unit& uni
     }
 }
 
-// Masked mean, Dense, Normalize of one text; `rows` are its normed tokens. A mean over nothing is 0.
-inline void pool(const Model& model, const float* rows, int64_t stride, const Text& text, float* mean, float* vector) {
-    const int64_t d = model.config.d_model, dim = model.config.embedding_dim;
+// The mean of one text's normed tokens from its first pooled position on; over nothing it is 0.
+inline void pool(const float* rows, int64_t stride, const Text& text, float* mean) {
     const float count = text.start < text.length ? static_cast<float>(text.length - text.start) : 1e-9f;
     for (int64_t j = 0; j < stride; j += LANES) {
         F total = set(0.0f);
         for (int64_t i = text.start; i < text.length; ++i) total = add(total, load(rows + i * stride + j));
         store(mean + j, div(total, set(count)));
     }
-    if (model.config.dense) {
-        for (int64_t j = 0; j < model.embedding_padded; j += LANES) {
-            F total = set(0.0f);
-            for (int64_t i = 0; i < d; ++i) total = fma(set(mean[i]), load(model.dense + i * model.embedding_padded + j), total);
-            store(vector + j, total);
+}
+
+// Some panels of the Dense for all texts: several columns at a time, as a sum alone waits for each of its additions.
+inline void dense(const Model& model, int64_t texts, Workspace& w, Range panels) {
+    constexpr int64_t VECTORS = DENSE_COLUMNS / LANES;
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+        const float* weights = model.dense + panel * DENSE_COLUMNS * model.config.d_model;
+        for (int64_t t = 0; t < texts; ++t) {
+            const float* mean = w.means + t * w.x_stride;
+            F total[VECTORS];
+            for (int64_t c = 0; c < VECTORS; ++c) total[c] = set(0.0f);
+            for (int64_t i = 0; i < model.config.d_model; ++i) {
+                const F x = set(mean[i]);
+                for (int64_t c = 0; c < VECTORS; ++c) {
+                    total[c] = fma(x, load(weights + i * DENSE_COLUMNS + c * LANES), total[c]);
+                }
+            }
+            float* vector = w.vectors + t * model.embedding_padded + panel * DENSE_COLUMNS;
+            for (int64_t c = 0; c < VECTORS; ++c) store(vector + c * LANES, total[c]);
         }
-        mean = vector;
     }
+}
+
+// vector: floats up to whole vectors of LANES, those past `dim` 0
+inline void normalize(const float* vector, int64_t dim, bool normalize, float* sentence) {
     F divisor = set(1.0f);
-    if (model.config.normalize) {
+    if (normalize) {
         F squares = set(0.0f);
-        for (int64_t j = 0; j < dim; j += LANES) squares = fma(load(mean + j), load(mean + j), squares);
+        for (int64_t j = 0; j < dim; j += LANES) squares = fma(load(vector + j), load(vector + j), squares);
         const float norm = root(sum(squares));
         divisor = set(norm > 1e-12f ? norm : 1e-12f);
     }
     for (int64_t j = 0; j < dim; j += LANES) {
-        store_part(text.sentence + j, div(load(mean + j), divisor), dim - j < LANES ? dim - j : LANES);
+        store_part(sentence + j, div(load(vector + j), divisor), dim - j < LANES ? dim - j : LANES);
     }
 }
 
@@ -218,7 +239,7 @@ inline void results(const Model& model, const Unit& unit, Workspace& w, Member& 
         for (int64_t t = 0; t < texts.last; ++t) {
             const Text& text = unit.texts[t];
             if (t >= texts.first) {
-                pool(model, rows, w.x_stride, text, w.row, w.vector);
+                pool(rows, w.x_stride, text, w.means + t * w.x_stride);
                 for (int64_t i = 0; text.tokens && i < text.length; ++i) {
                     memcpy(text.tokens + i * d, rows + i * w.x_stride, static_cast<size_t>(d) * sizeof(float));
                 }
@@ -226,12 +247,23 @@ inline void results(const Model& model, const Unit& unit, Workspace& w, Member& 
             rows += text.length * w.x_stride;
         }
     });
+    const float* vectors = w.means;
+    int64_t stride = w.x_stride;
+    if (model.config.dense) {
+        team.share(model.embedding_padded / DENSE_COLUMNS, [&](Range panels) { dense(model, unit.count, w, panels); });
+        vectors = w.vectors, stride = model.embedding_padded;
+    }
+    team.share(unit.count, [&](Range texts) {
+        for (int64_t t = texts.first; t < texts.last; ++t) {
+            normalize(vectors + t * stride, model.config.embedding_dim, model.config.normalize, unit.texts[t].sentence);
+        }
+    });
 }
 
 inline void encode(const Model& model, const Unit& unit, char* workspace, Team& team, int slot) {
-    Member member(team, slot);
+    Member member(team);
     Carver carver(workspace);
-    Workspace w = lay_out(model, unit.rows, unit.longest, member.slots(), slot, carver);
+    Workspace w = lay_out(model, unit, team.slots(), slot, carver);
     member.share(unit.rows, [&](Range rows) { embed(model, unit, w, rows); });
     for (int64_t i = 0; i < model.config.num_layers; ++i) {
         self_attention(model, model.layers[i], unit, w, member);
@@ -240,9 +272,10 @@ inline void encode(const Model& model, const Unit& unit, char* workspace, Team& 
     results(model, unit, w, member);
 }
 
-inline Isa make_isa(const char* name, bool (*supported)(), int64_t unit_rows) {
-    return Isa{name,     supported,          Tiles::COLUMNS,       Tiles::DEPTH, unit_rows, Tiles::ZERO_SIGNED,
-               Tiles::ZERO_POSITIVE, pack, workspace_bytes, encode,    peak};
+// A constant: an initialiser would be code of this instruction set, run wherever the library is loaded.
+constexpr Isa make_isa(const char* name, const char* (*missing)(), int64_t unit_rows) {
+    return Isa{name, missing, Tiles::COLUMNS, Tiles::DEPTH, unit_rows, Tiles::ZERO_SIGNED, Tiles::ZERO_POSITIVE,
+               pack, workspace_bytes, encode, peak};
 }
 
 }  // namespace

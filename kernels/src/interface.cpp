@@ -24,25 +24,35 @@ namespace {
 
 constexpr int MOST_THREADS = 1024;
 
-template <class Work>
-int guarded(char* message, size_t size, Work work) {
-    std::string said;
-    int code = IK_OK;
-    try {
-        code = work(said);
-    } catch (const Invalid& error) {
-        code = IK_INVALID, said = error.what();
-    } catch (const std::bad_alloc&) {
-        code = IK_OUT_OF_MEMORY, said = "out of memory.";
-    } catch (const std::exception& error) {
-        code = IK_INTERNAL, said = error.what();
-    }
+// Cut to what the caller has room for. No string is made here: it could throw.
+int say(char* message, size_t size, int code, const char* said) {
     if (message && size) {
-        const size_t length = std::min(said.size(), size - 1);
-        std::memcpy(message, said.data(), length);
+        const size_t length = std::min(std::strlen(said), size - 1);
+        std::memcpy(message, said, length);
         message[length] = '\0';
     }
     return code;
+}
+
+// Of a processor or system that lacks an instruction set.
+struct Unsupported : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+template <class Work>
+int guarded(char* message, size_t size, Work work) {
+    try {
+        work();
+    } catch (const Invalid& error) {
+        return say(message, size, IK_INVALID, error.what());
+    } catch (const Unsupported& error) {
+        return say(message, size, IK_UNSUPPORTED, error.what());
+    } catch (const std::bad_alloc&) {
+        return say(message, size, IK_OUT_OF_MEMORY, "out of memory.");
+    } catch (const std::exception& error) {
+        return say(message, size, IK_INTERNAL, error.what());
+    }
+    return say(message, size, IK_OK, "");
 }
 
 void expect(bool holds, const char* otherwise) {
@@ -52,15 +62,11 @@ void expect(bool holds, const char* otherwise) {
 const Isa& usable(int index) {
     const Isa* isa = isa_at(index);
     expect(isa, "no such instruction set.");
+    if (const char* why = isa->missing()) throw Unsupported(std::string(isa->name) + ": " + why + ".");
     return *isa;
 }
 
-int unsupported(const Isa& isa, std::string& said) {
-    said = std::string("this machine has no ") + isa.name + ".";
-    return IK_UNSUPPORTED;
-}
-
-// The chosen texts, with every offset and id checked. `tokens_wanted`: numbers per token for token_embeddings.
+// The chosen texts, with every offset and id checked, and where their results go.
 std::vector<Text> chosen_texts(const Model& model, const ik_tokens& t, const int64_t* rows, int64_t row_count,
                                float* sentences, float* tokens, int64_t token_count) {
     const ik_config& c = model.config;
@@ -103,29 +109,25 @@ int ik_isa_count(void) { return isa_count(); }
 
 const char* ik_isa_name(int isa) { return isa_at(isa) ? isa_at(isa)->name : nullptr; }
 
-int ik_isa_supported(int isa) { return isa_at(isa) && isa_at(isa)->supported(); }
+const char* ik_isa_missing(int isa) { return isa_at(isa) ? isa_at(isa)->missing() : "no such instruction set"; }
 
 int ik_self_check(int isa, char* message, size_t message_size) {
-    return guarded(message, message_size, [&](std::string& said) -> int {
-        const Isa& chosen = usable(isa);
-        if (!chosen.supported()) return unsupported(chosen, said);
-        return self_check(chosen, said) ? IK_OK : IK_INTERNAL;
+    return guarded(message, message_size, [&] {
+        std::string found;
+        if (!self_check(usable(isa), found)) throw std::runtime_error(found);
     });
 }
 
 int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t tensor_count, int isa, int threads,
                     ik_model** model, char* message, size_t message_size) {
-    return guarded(message, message_size, [&](std::string& said) -> int {
+    return guarded(message, message_size, [&] {
         expect(model, "model is null.");
         *model = nullptr;
         expect(config && tensors && tensor_count >= 0, "config or tensors is null.");
         expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
-        const Isa& chosen = usable(isa);
-        if (!chosen.supported()) return unsupported(chosen, said);
         auto made = std::make_unique<ik_model>();
-        made->owned = make_model(*config, tensors, tensor_count, chosen, threads);
+        made->owned = make_model(*config, tensors, tensor_count, usable(isa), threads);
         *model = made.release();
-        return IK_OK;
     });
 }
 
@@ -134,7 +136,7 @@ void ik_model_free(ik_model* model) { delete model; }
 int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64_t* rows, int64_t row_count, int threads,
               float* sentence_embeddings, int64_t sentence_count, float* token_embeddings, int64_t token_count,
               char* message, size_t message_size) {
-    return guarded(message, message_size, [&](std::string&) -> int {
+    return guarded(message, message_size, [&] {
         expect(model && tokens, "model or tokens is null.");
         expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
         expect(row_count >= 0 && row_count <= INT32_MAX, "row_count must be from 0 to 2^31 - 1.");
@@ -142,21 +144,19 @@ int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64_t* row
         const Model& m = model->owned->model;
         expect(sentence_count == row_count * m.config.embedding_dim,
                "sentence_count must be row_count * embedding_dim.");
-        if (row_count == 0) return IK_OK;
+        if (row_count == 0) return;
         expect(rows && sentence_embeddings && tokens->offsets && tokens->starts, "an array is null.");
         expect(tokens->ids || tokens->ids_count == 0, "ids is null.");
         run(m, chosen_texts(m, *tokens, rows, row_count, sentence_embeddings, token_embeddings, token_count), threads);
-        return IK_OK;
     });
 }
 
 int ik_measure_peak(int isa, int threads, double seconds, double* operations_per_second, char* message,
                     size_t message_size) {
-    return guarded(message, message_size, [&](std::string& said) -> int {
+    return guarded(message, message_size, [&] {
         expect(operations_per_second && threads >= 1 && threads <= MOST_THREADS, "a bad argument.");
         expect(seconds > 0 && seconds <= 60, "seconds must be from 0 to 60.");
         const Isa& chosen = usable(isa);
-        if (!chosen.supported()) return unsupported(chosen, said);
         std::atomic<int64_t> multiplications{0};
         using Clock = std::chrono::steady_clock;
         const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(
@@ -166,6 +166,5 @@ int ik_measure_peak(int isa, int threads, double seconds, double* operations_per
         });
         const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
         *operations_per_second = 2.0 * static_cast<double>(multiplications) / spent;
-        return IK_OK;
     });
 }

@@ -21,7 +21,7 @@ struct alignas(64) TileConfig {
 // GCC's intrinsics do not say that they read or write memory.
 inline void fence() { asm volatile("" ::: "memory"); }
 
-struct Tiles : PlainTiles {
+struct Tiles : PlainTiles<Activation> {
     static constexpr int64_t ROWS = 32, COLUMNS = 32, DEPTH = 64;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
     static constexpr int64_t BYTES = 16 * 64;  // of a tile
@@ -85,6 +85,6 @@ struct Tiles : PlainTiles {
 namespace instructor {
 
 extern const Isa isa_amx;
-const Isa isa_amx = make_isa("amx", has_amx, 384);
+constexpr Isa isa_amx = make_isa("amx", missing_amx, 384);
 
 }  // namespace instructor

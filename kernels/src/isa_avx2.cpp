@@ -47,8 +47,8 @@ struct Tiles : RowTiles<Tiles, Activation> {
 
     // Of each eight k, three times some can be taken out.
     static constexpr int64_t stride(int64_t k) {
-        const int64_t bytes = sizeof(Tail) + k / 8 * 3 * sizeof(Rest);
-        return k + bytes / static_cast<int64_t>(sizeof(Activation));
+        constexpr int64_t size = sizeof(Activation);
+        return instructor::row_stride(k * size + sizeof(Tail) + k / 8 * 3 * sizeof(Rest)) / size;
     }
 
     // Eight quantised activations: leaves those that may be added in 16 bits, takes the others to `rests`.
@@ -180,6 +180,6 @@ struct Tiles : RowTiles<Tiles, Activation> {
 namespace instructor {
 
 extern const Isa isa_avx2;
-const Isa isa_avx2 = make_isa("avx2", has_avx2, 128);
+constexpr Isa isa_avx2 = make_isa("avx2", missing_avx2, 128);
 
 }  // namespace instructor

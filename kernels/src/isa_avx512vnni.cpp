@@ -22,6 +22,6 @@ struct Register {
 namespace instructor {
 
 extern const Isa isa_avx512vnni;
-const Isa isa_avx512vnni = make_isa("avx512vnni", has_avx512vnni, 384);
+constexpr Isa isa_avx512vnni = make_isa("avx512vnni", missing_avx512vnni, 384);
 
 }  // namespace instructor

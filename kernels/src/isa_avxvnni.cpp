@@ -22,6 +22,6 @@ struct Register {
 namespace instructor {
 
 extern const Isa isa_avxvnni;
-const Isa isa_avxvnni = make_isa("avxvnni", has_avxvnni, 256);
+constexpr Isa isa_avxvnni = make_isa("avxvnni", missing_avxvnni, 256);
 
 }  // namespace instructor

@@ -48,6 +48,6 @@ struct Tiles : RowTiles<Tiles, Activation> {
 namespace instructor {
 
 extern const Isa isa_dotprod;
-const Isa isa_dotprod = make_isa("dotprod", has_dotprod, 192);
+constexpr Isa isa_dotprod = make_isa("dotprod", missing_dotprod, 192);
 
 }  // namespace instructor

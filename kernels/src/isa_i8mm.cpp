@@ -8,8 +8,9 @@ namespace {
 
 using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
 
-struct Tiles : PlainTiles {
+struct Tiles : PlainTiles<Activation> {
     static constexpr int64_t ROWS = 6, COLUMNS = 16, DEPTH = 8;
+    static constexpr int64_t STEP = 2;  // rows are multiplied in pairs
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 8 * (8 * COLUMNS) + 8 * column + k % 8; }
 
@@ -51,6 +52,6 @@ struct Tiles : PlainTiles {
 namespace instructor {
 
 extern const Isa isa_i8mm;
-const Isa isa_i8mm = make_isa("i8mm", has_i8mm, 192);
+constexpr Isa isa_i8mm = make_isa("i8mm", missing_i8mm, 192);
 
 }  // namespace instructor

@@ -1,4 +1,5 @@
 // Every machine: plain C++, the reference that the other instruction sets must equal bit for bit.
+#include "cpu.h"
 #include "simd_scalar.h"
 #include "tiles.h"
 
@@ -6,7 +7,7 @@ namespace {
 
 using Activation = int16_t;
 
-struct Tiles : PlainTiles {
+struct Tiles : PlainTiles<Activation> {
     static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 1;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k * COLUMNS + column; }
@@ -29,6 +30,6 @@ struct Tiles : PlainTiles {
 namespace instructor {
 
 extern const Isa isa_scalar;
-const Isa isa_scalar = make_isa("scalar", [] { return true; }, 128);
+constexpr Isa isa_scalar = make_isa("scalar", missing_scalar, 128);
 
 }  // namespace instructor

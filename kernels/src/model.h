@@ -14,13 +14,14 @@ namespace instructor {
 struct Product {
     int64_t k = 0, n = 0;
     int64_t k_padded = 0, n_padded = 0;  // zeros up to whole groups and panels
+    int64_t pass_bytes = 0;              // of activations that a pass over all panels goes back to
     int8_t* panels = nullptr;            // [n_padded / columns][k_padded * columns]
     float* scales = nullptr;             // [n_padded]
     int32_t* correction = nullptr;       // [n_padded], what the zero point of the activations adds to each product
 };
 
 struct Layer {
-    const float* attention_norm = nullptr;     // [d_padded], as every norm
+    const float* attention_norm = nullptr;     // [d_model, up to whole vectors of LANES], as every norm
     const float* feed_forward_norm = nullptr;
     Product qkv, o, wi, wi_1, wo;              // wi_1 only where gated
 };
@@ -30,13 +31,14 @@ struct Isa;
 struct Model {
     ik_config config;
     const Isa* isa = nullptr;
-    const int8_t* embedding = nullptr;  // [vocab_size, d_model], the caller's
+    const int8_t* embedding = nullptr;  // [vocab_size, d_model]
     const float* embedding_scale = nullptr;
     const float* bias = nullptr;  // [num_heads, 2 * max_distance + 1]
     const float* final_norm = nullptr;
-    const float* dense = nullptr;  // [d_model, embedding_padded]
+    const float* dense = nullptr;  // [embedding_padded / DENSE_COLUMNS][d_model][DENSE_COLUMNS], or nullptr
     Layer* layers = nullptr;
-    int64_t d_padded = 0, inner_padded = 0, ff_padded = 0, embedding_padded = 0;  // to whole vectors of LANES
+    int64_t embedding_padded = 0;  // to whole panels of the Dense, zeros
+    double rate = 0;               // multiplications a second of one core, asked of it when the model was made
 };
 
 // One text of a unit of work, and where its results go.
@@ -59,22 +61,28 @@ struct Unit {
 constexpr int64_t LANES = 16;     // floats of a vector, whatever the registers: sums are grouped alike everywhere
 constexpr int64_t TILE_ROWS = 32;  // the most rows that a tile reads: buffers of activations have so many to spare
 constexpr int64_t FEED_FORWARD_ROWS = 128;  // rows whose inner feed-forward activations exist at a time
+constexpr int64_t DENSE_COLUMNS = 4 * LANES;  // columns of the Dense that are summed together
 
 struct Isa {
     const char* name;
-    bool (*supported)();
+    const char* (*missing)();  // why it cannot be used here; nullptr: it can
     int64_t columns;    // of a panel
     int64_t depth;      // k is padded to a multiple of this
     int64_t unit_rows;  // tokens of a unit, so that its activations stay near the core
     // Zero points of the activations as they are stored: of any sign, and after a ReLU.
     int32_t zero_signed, zero_positive;
-    void (*pack)(const int8_t* weight, Product& product, int64_t first_panel, int64_t last_panel);
-    int64_t (*workspace_bytes)(const Model& model, int64_t rows, int64_t longest, int members);
+    // weight: the panel's first column of the first row; rows `stride` apart
+    void (*pack)(const int8_t* weight, int64_t stride, Product& product, int64_t panel);
+    int64_t (*workspace_bytes)(const Model& model, const Unit& unit, int members);
     // Every member of the team calls this with its own slot; it returns when the unit is done.
     void (*encode)(const Model& model, const Unit& unit, char* workspace, Team& team, int slot);
     int64_t (*peak)(int64_t repeats);  // multiplications done; the time is the caller's to take
 };
 
-inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// From one row to the next, for rows of so many bytes: an odd number of cache lines. Rows that are a power of two apart
+// lie in the same few sets of a cache, and a tile's dozen of them throw each other out.
+constexpr int64_t row_stride(int64_t bytes) { return (round_up(bytes, 64) / 64 | 1) * 64; }
 
 }  // namespace instructor

@@ -1,11 +1,15 @@
 #include "owned_model.h"
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
 
+#include "blocks.h"
+#include "cpu.h"
 #include "threads.h"
 
 namespace instructor {
@@ -59,6 +63,31 @@ public:
         return static_cast<const T*>(tensor.data);
     }
 
+    // Numbers that may be compared and rounded alike everywhere: instruction sets disagree about NaN.
+    const float* take_floats(int64_t numbers, const char* what) {
+        const float* floats = take<float>(numbers, what);
+        for (int64_t i = 0; i < numbers; ++i) {
+            if (!std::isfinite(floats[i])) {
+                throw Invalid("tensor " + std::to_string(next_ - 1) + " (" + what + "): number " + std::to_string(i) +
+                              " is not finite.");
+            }
+        }
+        return floats;
+    }
+
+    // Of the matrix [n, blocks, block_size / 2] that comes next: what the bytes of a column say.
+    int64_t block_size(int64_t k, int64_t n, const char* what) const {
+        for (int64_t size = 16; next_ < count_ && size <= 256; size *= 2) {
+            const int64_t blocks = (k + size - 1) / size;
+            if (tensors_[next_].bytes == n * blocks * size / 2 && next_ + 1 < count_ &&
+                tensors_[next_ + 1].bytes == n * blocks * static_cast<int64_t>(sizeof(uint16_t))) {
+                return size;
+            }
+        }
+        throw Invalid("tensor " + std::to_string(next_) + " (" + what + "): no int4 matrix of " + std::to_string(n) +
+                      " columns of " + std::to_string(k) + " in blocks of 16 to 256, with its scales.");
+    }
+
     void finish() const {
         if (next_ != count_) {
             throw Invalid(std::to_string(count_) + " tensors, expected " + std::to_string(next_) + ".");
@@ -71,92 +100,178 @@ private:
     int64_t next_ = 0;
 };
 
+struct Making {
+    bool int4;
+    int threads;
+    int64_t pass_bytes;
+};
+
 class Builder {
 public:
-    Builder(OwnedModel& owned, const Isa& isa, int threads) : owned_(owned), isa_(isa), threads_(threads) {}
+    Builder(OwnedModel& owned, Reader& reader, const Isa& isa, const Making& making)
+        : owned_(owned), reader_(reader), isa_(isa), making_(making) {}
 
-    // rows of `width` floats, each padded with zeros to whole vectors
-    const float* padded(const float* from, int64_t rows, int64_t width) {
-        const int64_t stride = round_up(width, LANES);
-        float* copy = zeros<float>(rows * stride);
-        for (int64_t row = 0; row < rows; ++row) {
-            std::memcpy(copy + row * stride, from + row * width, static_cast<size_t>(width) * sizeof(float));
+    const int8_t* bytes(int64_t count, const char* what) {
+        const int8_t* from = reader_.take<int8_t>(count, what);
+        int8_t* copy = memory<int8_t>(count);
+        std::memcpy(copy, from, static_cast<size_t>(count));
+        return copy;
+    }
+
+    // padded with zeros to whole vectors
+    const float* floats(int64_t count, const char* what) {
+        const float* from = reader_.take_floats(count, what);
+        float* copy = zeros<float>(round_up(count, LANES));
+        std::memcpy(copy, from, static_cast<size_t>(count) * sizeof(float));
+        return copy;
+    }
+
+    // [d, dim] in panels of columns, each [d, DENSE_COLUMNS]
+    const float* dense(int64_t d, int64_t dim, const char* what) {
+        const float* from = reader_.take_floats(d * dim, what);
+        float* copy = zeros<float>(d * round_up(dim, DENSE_COLUMNS));
+        for (int64_t first = 0; first < dim; first += DENSE_COLUMNS) {
+            const int64_t count = std::min(DENSE_COLUMNS, dim - first);
+            for (int64_t row = 0; row < d; ++row) {
+                std::memcpy(copy + first * d + row * DENSE_COLUMNS, from + row * dim + first,
+                            static_cast<size_t>(count) * sizeof(float));
+            }
         }
         return copy;
     }
 
-    Product product(Reader& reader, int64_t k, int64_t n, const char* what, bool positive = false) {
-        const int8_t* weight = reader.take<int8_t>(k * n, what);
-        const float* scales = reader.take<float>(n, what);
-        Product product;
-        product.k = k, product.n = n;
-        product.k_padded = round_up(round_up(k, LANES), isa_.depth);  // rows are quantised by whole vectors
-        product.n_padded = round_up(n, isa_.columns);
-        owned_.memory.push_back(allocate(product.k_padded * product.n_padded));  // written whole by pack
-        product.panels = reinterpret_cast<int8_t*>(owned_.memory.back().get());
-        product.scales = zeros<float>(product.n_padded);
-        std::memcpy(product.scales, scales, static_cast<size_t>(n) * sizeof(float));
-        product.correction = zeros<int32_t>(product.n_padded);
-        const int32_t zero = positive ? isa_.zero_positive : isa_.zero_signed;
-        for (int64_t i = 0; i < product.n_padded; ++i) product.correction[i] = zero;
+    Product product(int64_t k, int64_t n, const char* what, bool positive = false) {
+        Product product = empty_product(k, n, positive);
         const int64_t panels = product.n_padded / isa_.columns;
-        Team team(threads_, threads_);
-        in_parallel(threads_, [&](int slot) {
-            Member(team, slot).share(panels, [&](Range some) { isa_.pack(weight, product, some.first, some.last); });
+        if (!making_.int4) {
+            const int8_t* weight = reader_.take<int8_t>(k * n, what);
+            std::memcpy(product.scales, reader_.take_floats(n, what), static_cast<size_t>(n) * sizeof(float));
+            share(panels, [&](int64_t panel) { isa_.pack(weight + panel * isa_.columns, n, product, panel); });
+            return product;
+        }
+        const int64_t block_size = reader_.block_size(k, n, what), blocks = (k + block_size - 1) / block_size;
+        const uint8_t* nibbles = reader_.take<uint8_t>(n * blocks * block_size / 2, what);
+        const uint16_t* block_scales = reader_.take<uint16_t>(n * blocks, what);
+        for (int64_t i = 0; i < n * blocks; ++i) {
+            if (!is_finite_half(block_scales[i])) throw Invalid(std::string(what) + ": a scale is not finite.");
+        }
+        share(panels, [&](int64_t panel) {
+            const int64_t first = panel * isa_.columns, count = std::min(isa_.columns, n - first);
+            const Memory expanded = allocate(k * count);
+            int8_t* weight = reinterpret_cast<int8_t*>(expanded.get());
+            for (int64_t column = 0; column < count; ++column) {
+                const int64_t place = (first + column) * blocks;
+                product.scales[first + column] =
+                    expand_column(nibbles + place * block_size / 2, block_scales + place, block_size, k,
+                                  weight + column, count);
+            }
+            isa_.pack(weight, count, product, panel);
         });
         return product;
     }
 
 private:
+    Product empty_product(int64_t k, int64_t n, bool positive) {
+        Product product;
+        product.k = k, product.n = n;
+        product.k_padded = round_up(round_up(k, LANES), isa_.depth);  // rows are quantised by whole vectors
+        product.n_padded = round_up(n, isa_.columns);
+        product.pass_bytes = making_.pass_bytes;
+        product.panels = memory<int8_t>(product.k_padded * product.n_padded);  // written whole by pack
+        product.scales = zeros<float>(product.n_padded);
+        product.correction = zeros<int32_t>(product.n_padded);
+        const int32_t zero = positive ? isa_.zero_positive : isa_.zero_signed;
+        for (int64_t i = 0; i < product.n_padded; ++i) product.correction[i] = zero;
+        return product;
+    }
+
+    // work(i) for all of 0 ... total, on all threads
+    template <class Work>
+    void share(int64_t total, Work work) {
+        Team team(making_.threads, making_.threads);
+        std::atomic<bool> failed{false};  // an exception must not leave a thread
+        in_parallel(making_.threads, [&](int) {
+            Member(team).share(total, [&](Range some) {
+                try {
+                    for (int64_t i = some.first; i < some.last; ++i) work(i);
+                } catch (const std::bad_alloc&) {
+                    failed = true;
+                }
+            });
+        });
+        if (failed) throw std::bad_alloc();
+    }
+
     template <class T>
-    T* zeros(int64_t count) {
-        const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
-        owned_.memory.push_back(allocate(bytes));
-        std::memset(owned_.memory.back().get(), 0, static_cast<size_t>(bytes));
+    T* memory(int64_t count) {
+        owned_.memory.push_back(allocate(count * static_cast<int64_t>(sizeof(T))));
         return reinterpret_cast<T*>(owned_.memory.back().get());
     }
 
+    template <class T>
+    T* zeros(int64_t count) {
+        T* numbers = memory<T>(count);
+        std::memset(numbers, 0, static_cast<size_t>(count) * sizeof(T));
+        return numbers;
+    }
+
     OwnedModel& owned_;
+    Reader& reader_;
     const Isa& isa_;
-    int threads_;
+    const Making& making_;
 };
+
+constexpr double LONG_ENOUGH = 100e-6;  // seconds, for a clock and for what the first repeats cost
+
+// Multiplications a second of one core, as far as other work on the machine lets it be seen.
+double measured_rate(const Isa& isa) {
+    using Clock = std::chrono::steady_clock;
+    for (int64_t repeats = 1;; repeats *= 4) {
+        const auto begin = Clock::now();
+        const int64_t multiplications = isa.peak(repeats);
+        const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
+        if (spent > LONG_ENOUGH) return static_cast<double>(multiplications) / spent;
+    }
+}
 
 }  // namespace
 
-void Free::operator()(void* memory) const { std::free(memory); }
+void Free::operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
 
 Memory allocate(int64_t bytes) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, static_cast<size_t>(bytes > 0 ? round_up(bytes, 64) : 64))) throw std::bad_alloc();
-    return Memory(static_cast<char*>(memory));
+    const size_t whole = static_cast<size_t>(bytes > 0 ? round_up(bytes, 64) : 64);
+    return Memory(static_cast<char*>(::operator new(whole, std::align_val_t{64})));
 }
 
 std::unique_ptr<OwnedModel> make_model(const ik_config& c, const ik_tensor* tensors, int64_t count, const Isa& isa,
-                                       int threads) {
+                                       int threads, int64_t pass_bytes) {
     check(c);
     auto owned = std::make_unique<OwnedModel>();
-    Builder builder(*owned, isa, threads);
     Reader reader(tensors, count);
+    const Making making{c.int4 != 0, threads, pass_bytes > 0 ? pass_bytes : second_level_cache() * 3 / 8};
+    Builder builder(*owned, reader, isa, making);
     Model& model = owned->model;
     const int64_t d = c.d_model, inner = static_cast<int64_t>(c.num_heads) * c.d_kv;
     model.config = c;
     model.isa = &isa;
-    model.embedding = reader.take<int8_t>(c.vocab_size * d, "embedding");
-    model.embedding_scale = reader.take<float>(c.vocab_size, "embedding scale");
-    const int64_t distances = 2 * static_cast<int64_t>(c.max_distance) + 1;
-    model.bias = builder.padded(reader.take<float>(c.num_heads * distances, "position bias"), 1, c.num_heads * distances);
-    model.final_norm = builder.padded(reader.take<float>(d, "final norm"), 1, d);
-    model.embedding_padded = round_up(c.embedding_dim, LANES);
-    if (c.dense) model.dense = builder.padded(reader.take<float>(d * c.embedding_dim, "Dense"), d, c.embedding_dim);
+    model.rate = measured_rate(isa);
+    model.embedding = builder.bytes(c.vocab_size * d, "embedding");
+    model.embedding_scale = builder.floats(c.vocab_size, "embedding scale");
+    model.bias = builder.floats(c.num_heads * (2 * static_cast<int64_t>(c.max_distance) + 1), "position bias");
+    model.final_norm = builder.floats(d, "final norm");
+    if (c.dense) {
+        model.dense = builder.dense(d, c.embedding_dim, "Dense");
+        model.embedding_padded = round_up(c.embedding_dim, DENSE_COLUMNS);
+    }
     for (int32_t i = 0; i < c.num_layers; ++i) {
         Layer layer;
-        layer.attention_norm = builder.padded(reader.take<float>(d, "attention norm"), 1, d);
-        layer.qkv = builder.product(reader, d, 3 * inner, "qkv");
-        layer.o = builder.product(reader, inner, d, "o");
-        layer.feed_forward_norm = builder.padded(reader.take<float>(d, "feed-forward norm"), 1, d);
-        layer.wi = builder.product(reader, d, c.d_ff, "wi");
-        if (c.gated) layer.wi_1 = builder.product(reader, d, c.d_ff, "wi_1");
-        layer.wo = builder.product(reader, c.d_ff, d, "wo", !c.gated);
+        layer.attention_norm = builder.floats(d, "attention norm");
+        layer.qkv = builder.product(d, 3 * inner, "qkv");
+        layer.o = builder.product(inner, d, "o");
+        layer.feed_forward_norm = builder.floats(d, "feed-forward norm");
+        layer.wi = builder.product(d, c.d_ff, "wi");
+        if (c.gated) layer.wi_1 = builder.product(d, c.d_ff, "wi_1");
+        layer.wo = builder.product(c.d_ff, d, "wo", !c.gated);
         owned->layers.push_back(layer);
     }
     reader.finish();

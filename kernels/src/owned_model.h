@@ -28,8 +28,9 @@ struct OwnedModel {
     std::vector<Memory> memory;
 };
 
-// Throws Invalid where a number of the configuration or the size of a tensor is wrong.
+// Throws Invalid where a number of the configuration, the size of a tensor or a float is wrong.
+// pass_bytes: see Product; 0: as much as a core's second-level cache holds well.
 std::unique_ptr<OwnedModel> make_model(const ik_config& config, const ik_tensor* tensors, int64_t count, const Isa& isa,
-                                       int threads);
+                                       int threads, int64_t pass_bytes = 0);
 
 }  // namespace instructor

@@ -1,5 +1,6 @@
 // Activations times a weight matrix: the loops around an instruction set's tile. Needs F, Activation and Tiles:
 //   Tiles::ROWS, COLUMNS, DEPTH        the tile, and what k is padded to
+//   Tiles::STEP                        heights of a tile are multiples of this, but for the last rows
 //   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
 //   Tiles::place(k, column)            where a weight lies in its panel
 //   Tiles::stride(k)                   Activations from one row to the next
@@ -15,27 +16,23 @@ namespace {
 using namespace instructor;
 
 static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::ROWS <= TILE_ROWS, "buffers are made for these");
+static_assert(Tiles::ROWS % Tiles::STEP == 0, "a height that is rounded up stays within a tile");
 
-// Bytes of activations that a pass over all panels goes back to: a part of the second-level cache.
-constexpr int64_t ACTIVATION_BYTES = 192 * 1024;
-
-inline void pack(const int8_t* weight, Product& product, int64_t first_panel, int64_t last_panel) {
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-        int8_t* out = product.panels + panel * Tiles::COLUMNS * product.k_padded;
-        const int64_t first = panel * Tiles::COLUMNS;
-        const int64_t count = product.n - first < Tiles::COLUMNS ? product.n - first : Tiles::COLUMNS;
-        int32_t sums[Tiles::COLUMNS] = {};
-        memset(out, 0, static_cast<size_t>(Tiles::COLUMNS * product.k_padded));
-        for (int64_t k = 0; k < product.k; ++k) {
-            const int8_t* row = weight + k * product.n + first;
-            for (int64_t column = 0; column < count; ++column) {
-                out[Tiles::place(k, column)] = row[column];
-                sums[column] += row[column];
-            }
+inline void pack(const int8_t* weight, int64_t stride, Product& product, int64_t panel) {
+    int8_t* out = product.panels + panel * Tiles::COLUMNS * product.k_padded;
+    const int64_t first = panel * Tiles::COLUMNS;
+    const int64_t count = product.n - first < Tiles::COLUMNS ? product.n - first : Tiles::COLUMNS;
+    int32_t sums[Tiles::COLUMNS] = {};
+    memset(out, 0, static_cast<size_t>(Tiles::COLUMNS * product.k_padded));
+    for (int64_t k = 0; k < product.k; ++k) {
+        const int8_t* row = weight + k * stride;
+        for (int64_t column = 0; column < count; ++column) {
+            out[Tiles::place(k, column)] = row[column];
+            sums[column] += row[column];
         }
-        // correction holds the zero point of the activations this product will meet
-        for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
     }
+    // correction holds the zero point of the activations this product will meet
+    for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
 }
 
 // finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
@@ -45,7 +42,7 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
     const int64_t stride = Tiles::stride(w.k_padded);
     const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
-    int64_t block = ACTIVATION_BYTES / row_bytes / Tiles::ROWS * Tiles::ROWS;
+    int64_t block = w.pass_bytes / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
     const int64_t blocks = (rows + block - 1) / block;
     for (int64_t b = 0; b < blocks; ++b) {
@@ -53,9 +50,11 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
             const int8_t* weights = w.panels + panel * Tiles::COLUMNS * w.k_padded;
-            for (int64_t t = 0; t < tiles; ++t) {  // tiles of nearly equal height
-                const int64_t row = first + count * t / tiles;
-                const int64_t height = first + count * (t + 1) / tiles - row;
+            const auto begin = [&](int64_t t) {  // of tiles of nearly equal height
+                return t < tiles ? first + round_up(count * t / tiles, Tiles::STEP) : first + count;
+            };
+            for (int64_t t = 0; t < tiles; ++t) {
+                const int64_t row = begin(t), height = begin(t + 1) - row;
                 Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, sums);
                 for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
                     const int64_t column = panel * Tiles::COLUMNS + c;
@@ -74,6 +73,9 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
 // positive: AVX2 has the least work with these.
 inline int64_t peak(int64_t repeats) {
     constexpr int64_t K = 512, STRIDE = Tiles::stride(K);
+    // As opaque as in the model: for constants GCC makes another tile, which spills (a third of the speed with VNNI).
+    int64_t k = K, stride = STRIDE;
+    asm volatile("" : "+r"(k), "+r"(stride));
     alignas(64) int8_t weights[K * Tiles::COLUMNS];
     alignas(64) Activation activations[TILE_ROWS * STRIDE];
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
@@ -84,7 +86,7 @@ inline int64_t peak(int64_t repeats) {
     [[maybe_unused]] const Tiles::Session session;
     volatile int32_t sink = 0;
     for (int64_t i = 0; i < repeats; ++i) {
-        Tiles::run(Tiles::ROWS, activations, STRIDE, weights, K, sums);
+        Tiles::run(Tiles::ROWS, activations, stride, weights, k, sums);
         sink = sink + sums[i % (Tiles::ROWS * Tiles::COLUMNS)];
     }
     return repeats * K * Tiles::COLUMNS * Tiles::ROWS;

@@ -55,8 +55,8 @@ inline void rms_norm(const float* x, const float* gain, int64_t n, float epsilon
         const F v = load(x + i);
         squares = fma(v, v, squares);
     }
-    const F divisor = set(root(sum(squares) / static_cast<float>(n) + epsilon));
-    for (int64_t i = 0; i < n; i += LANES) store(out + i, mul(div(load(x + i), divisor), load(gain + i)));
+    const F factor = set(1.0f / root(sum(squares) / static_cast<float>(n) + epsilon));
+    for (int64_t i = 0; i < n; i += LANES) store(out + i, mul(mul(load(x + i), factor), load(gain + i)));
 }
 
 // round(x * levels / max|x|) + zero, and the scale that turns it back; zeros up to `padded`, arranged for the tiles.

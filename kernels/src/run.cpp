@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <queue>
@@ -13,8 +14,14 @@ namespace instructor {
 
 namespace {
 
-// Multiplications that are worth a thread of their own: some 50 us, of which starting it costs about half.
-constexpr double WORTH_A_THREAD = 5e6;
+constexpr double START = 15e-6;  // seconds that a thread takes to be started, one after the other
+
+// Threads that get `multiplications` done soonest. t of them take T / t + t * START, the work shared and each started by
+// the same caller: least at the root of T / START.
+int worth_starting(const Model& model, double multiplications, int threads) {
+    const double alone = multiplications / model.rate;
+    return static_cast<int>(std::max(1.0, std::min<double>(threads, std::sqrt(alone / START))));
+}
 
 double cost(const Model& model, int64_t length) {
     const ik_config& c = model.config;
@@ -68,32 +75,42 @@ Plan plan_units(const Model& model, std::vector<Text> texts, int threads) {
     return plan;
 }
 
+// The team that a member begins with, and how many begin with it.
+int team_of(int threads, int teams, int member) { return member * teams / threads; }
+int team_size(int threads, int teams, int team) {
+    int size = 0;
+    for (int member = 0; member < threads; ++member) size += team_of(threads, teams, member) == team;
+    return size;
+}
+
 }  // namespace
 
 void run(const Model& model, std::vector<Text> texts, int threads) {
     double total = 0;
     for (const Text& text : texts) total += cost(model, text.length);
-    threads = static_cast<int>(std::max(1.0, std::min<double>(threads, total / WORTH_A_THREAD)));
+    threads = worth_starting(model, total, threads);
     const Plan plan = plan_units(model, std::move(texts), threads);
-
-    int64_t bytes = 0;
-    for (const Unit& unit : plan.units) {
-        bytes = std::max(bytes, model.isa->workspace_bytes(model, unit.rows, unit.longest, threads));
-    }
-    std::vector<Memory> workspaces;  // memory that is never touched costs nothing
-    for (int i = 0; i < threads; ++i) workspaces.push_back(allocate(bytes));
 
     // The biggest units, those left over when every thread has as many of its own as the others, go to teams. A thread
     // begins with its own team and then helps the others.
     const int units = static_cast<int>(plan.units.size()), shared = units % threads;
     std::vector<std::unique_ptr<Team>> teams;
-    for (int i = 0; i < shared; ++i) {
-        teams.push_back(std::make_unique<Team>(threads * (i + 1) / shared - threads * i / shared, threads));
+    for (int i = 0; i < shared; ++i) teams.push_back(std::make_unique<Team>(team_size(threads, shared, i), threads));
+
+    int64_t alone_bytes = 0;
+    for (int i = shared; i < units; ++i) {
+        alone_bytes = std::max(alone_bytes, model.isa->workspace_bytes(model, plan.units[i], 1));
     }
+    std::vector<Memory> workspaces;
+    for (int i = 0; i < threads; ++i) {
+        const int64_t own = i < shared ? model.isa->workspace_bytes(model, plan.units[i], threads) : 0;
+        workspaces.push_back(allocate(std::max(own, alone_bytes)));
+    }
+
     std::atomic<int> next{shared};
     in_parallel(threads, [&](int member) {
         for (int i = 0; i < shared; ++i) {
-            const int team = (member * shared / threads + i) % shared;
+            const int team = (team_of(threads, shared, member) + i) % shared;
             model.isa->encode(model, plan.units[team], workspaces[team].get(), *teams[team], member);
         }
         Team alone(1, 1);  // all shared units are done: their workspaces are free

@@ -6,6 +6,9 @@
 
 namespace {
 
+// Rows of a register tile of attention: 12 of 16 registers hold its sums.
+constexpr int QUERIES = 6;
+
 struct F {
     __m256 low, high;
 };

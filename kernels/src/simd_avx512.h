@@ -6,6 +6,9 @@
 
 namespace {
 
+// Rows of a register tile of attention: 12 of 32 registers hold its sums, enough to hide four cycles on two ports.
+constexpr int QUERIES = 12;
+
 struct F {
     __m512 all;
 };

@@ -6,6 +6,9 @@
 
 namespace {
 
+// Rows of a register tile of attention: 24 of 32 registers hold its sums.
+constexpr int QUERIES = 6;
+
 struct F {
     float32x4_t part[4];
 };

@@ -7,6 +7,9 @@
 
 namespace {
 
+// Rows of a tile of attention.
+constexpr int QUERIES = 6;
+
 struct F {
     float lane[16];
 };

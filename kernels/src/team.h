@@ -13,20 +13,24 @@ struct Range {
 class Team {
 public:
     // size: members there is work for; slots: members there may be, each with scratch of its own.
-    Team(int size, int slots) : size_(size), slots_(slots) {}
+    Team(int size, int slots);
+    ~Team();
+    Team(const Team&) = delete;
 
     int size() const { return size_; }
     int slots() const { return slots_; }
 
 private:
     friend class Member;
+    struct Bed;  // where those sleep who have waited long
 
     // The next piece of a stage, or -1: all are taken, or the stage is over.
     int64_t take(uint32_t stage, int64_t pieces);
     void finish(uint32_t stage, int64_t pieces);
-    void wait(uint32_t stage) const;  // until it is over
+    void wait(uint32_t stage);  // until it is over
 
     const int size_, slots_;
+    Bed* const bed_;  // nullptr for a team of one
     alignas(64) uint64_t next_ = 0;  // stage and, in the lower half, its next piece
     alignas(64) int64_t finished_ = 0;
 };
@@ -34,10 +38,7 @@ private:
 // One thread's way through the stages, which are the same for every member.
 class Member {
 public:
-    Member(Team& team, int slot) : team_(team), slot_(slot) {}
-
-    int slot() const { return slot_; }
-    int slots() const { return team_.slots(); }
+    explicit Member(Team& team) : team_(team) {}
 
     // work(Range) for all of 0 ... total, in pieces; returns when the team has done all of them.
     template <class Work>
@@ -56,7 +57,6 @@ private:
     static constexpr int64_t PIECES = 2;  // of a stage, for each member
 
     Team& team_;
-    const int slot_;
     uint32_t stage_ = 0;
 };
 

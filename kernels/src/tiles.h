@@ -3,19 +3,25 @@
 
 #include <stdint.h>
 
+#include "model.h"
+
 namespace {
 
-// A tile that needs nothing around it, of activations that lie as they were quantised.
+// A tile that needs nothing around it, of activations that lie as they were quantised, of any height up to its own.
+template <class Activation>
 struct PlainTiles {
+    static constexpr int64_t STEP = 1;
     struct Session {};
-    static constexpr int64_t stride(int64_t k) { return k; }
-    template <class Activation>
+    static constexpr int64_t stride(int64_t k) {
+        constexpr int64_t size = sizeof(Activation);
+        return instructor::row_stride(k * size) / size;
+    }
     static void arrange(Activation*, int64_t) {}
 };
 
 // A tile whose number of rows is known to the compiler: Tiles::tile<rows>(a, stride, panel, k, sums), rows <= ROWS.
 template <class Tiles, class Activation>
-struct RowTiles : PlainTiles {
+struct RowTiles : PlainTiles<Activation> {
     template <int MOST = -1>
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
         constexpr int HEIGHT = MOST < 0 ? Tiles::ROWS : MOST;

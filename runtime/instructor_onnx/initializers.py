@@ -22,7 +22,12 @@ from instructor_onnx.external_data import fields, varint
 Array = npt.NDArray[Any]
 
 # TensorProto.DataType; others are no weights
-DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 3: np.dtype("i1")}
+DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    10: np.dtype("<f2"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,7 @@ class Graph:
     """What a model file says, as far as the native kernels need it."""
 
     nodes: tuple[Node, ...]
-    weights: Mapping[str, Array]  # every float32 and int8 initializer; read-only
-    files: tuple[mmap.mmap, ...]  # what the weights are mapped from
+    weights: Mapping[str, Array]  # every initializer of one of DTYPES; read-only, mapped from its file
 
 
 def read_graph(path: Path) -> Graph:
@@ -61,7 +65,7 @@ def read_graph(path: Path) -> Graph:
                     weights[name] = array
     except (IndexError, ValueError, UnicodeDecodeError, OSError) as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}). Copy the bundle again.") from None
-    return Graph(tuple(nodes), weights, tuple(mapped.values()))
+    return Graph(tuple(nodes), weights)
 
 
 def _messages(data: memoryview, wanted: int) -> list[memoryview]:

@@ -1,13 +1,13 @@
-"""The native engine: an int8 variant on the CPU kernels of instructor-onnx-kernels. The only module that imports them.
+"""The native engine: int8 and int4 on the CPU kernels of instructor-onnx-kernels. The only module that imports them.
 
-Reads the weights of the variant's own ONNX model; there is no second copy on disk.
+Reads the weights of the variant's own ONNX model; there is no second copy on disk. Blocks of int4 are expanded to int8
+when a model is opened: the small file at the speed of int8.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,23 +32,22 @@ INSTALL = "pip install 'instructor-onnx[native]'"
 
 
 class NativeSession:
-    """The weights of one variant, rearranged for this machine: the `Engine` for int8 on CPUs."""
+    """The weights of one variant, rearranged for this machine: the `Engine` for int8 and int4 on CPUs."""
 
     name = "native"
     device = Device("cpu")
     token_budget = 16384  # all the rows of a batch: it cuts its own units of work
     run_cost = math.inf  # nothing is padded
 
-    def __init__(self, model: Any, graph: Graph, sizes: Model, isa: str, num_threads: int) -> None:
+    def __init__(self, model: Any, sizes: Model, isa: str, num_threads: int) -> None:
         self._model = model
-        self._graph = graph  # the embedding stays in the mapped file
         self._sizes = sizes
         self.isa = isa
         self.num_threads = num_threads
 
     @classmethod
     def open(cls, path: Path, sizes: Model, num_threads: int | None = None) -> NativeSession:
-        """Open the int8 model `path` of a bundle whose manifest gives `sizes`.
+        """Open the int8 or int4 model `path` of a bundle whose manifest gives `sizes`.
 
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
@@ -68,10 +67,7 @@ class NativeSession:
             model = kernels.Model(kernels.Config(**config), addresses, isa, threads)
         except kernels.KernelError as error:
             raise BundleError(f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'.") from None
-        for file in graph.files:  # copied, rearranged: give the pages back until a token's row is asked for
-            if hasattr(mmap, "MADV_DONTNEED"):
-                file.madvise(mmap.MADV_DONTNEED)
-        return cls(model, graph, sizes, isa, threads)
+        return cls(model, sizes, isa, threads)
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """See `Engine`."""
@@ -158,7 +154,10 @@ def _checked(named: str | None) -> str:
 
 def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
     """What the kernels want to know: the fields of their Config, and the weights in the order of their header."""
-    bias = _weight(graph, "encoder.relative_attention_bias", path)
+    first = graph.weights.get("encoder.block.0.layer.0.SelfAttention.qkv.weight")
+    int4 = first is not None and first.dtype == np.uint8  # uint8 [out, blocks, block_size / 2], two weights a byte
+    tensors = [_weight(graph, name, dtype, path) for name, dtype in _names(sizes, int4)]
+    bias = graph.weights["encoder.relative_attention_bias"]
     config = {
         "d_model": sizes.d_model,
         "d_ff": sizes.d_ff,
@@ -171,46 +170,48 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
         "gated": sizes.feed_forward == "gated-gelu",
         "dense": sizes.dense,
         "normalize": sizes.normalize,
+        "int4": int4,
         "layer_norm_epsilon": _epsilon(graph, path),
     }
-    tensors = [_weight(graph, name, path) for name in _names(sizes)]
     outside = [name for name, value in config.items() if not 0 <= value < 1 << 31]
     if outside:
         raise BundleError(f"{path}: {outside[0]} is {config[outside[0]]}.")
     return config, tensors
 
 
-def _names(sizes: Model) -> Iterator[str]:
-    def product(name: str) -> tuple[str, str]:
-        return name, f"{name}.scale"
+def _names(sizes: Model, int4: bool) -> Iterator[tuple[str, type[np.generic]]]:
+    """Every weight in the order of the kernels' header, and its type in the file."""
 
-    yield from product("shared.weight")
-    yield "encoder.relative_attention_bias"
-    yield "encoder.final_layer_norm.weight"
+    def product(name: str) -> Iterator[tuple[str, type[np.generic]]]:
+        yield name, np.uint8 if int4 else np.int8
+        yield f"{name}.scale", np.float16 if int4 else np.float32
+
+    yield "shared.weight", np.int8
+    yield "shared.weight.scale", np.float32
+    yield "encoder.relative_attention_bias", np.float32
+    yield "encoder.final_layer_norm.weight", np.float32
     if sizes.dense:
-        yield "dense.linear.weight"
+        yield "dense.linear.weight", np.float16 if int4 else np.float32
     for index in range(sizes.num_layers):
         attention, feed_forward = (f"encoder.block.{index}.layer.{part}" for part in (0, 1))
-        yield f"{attention}.layer_norm.weight"
+        yield f"{attention}.layer_norm.weight", np.float32
         yield from product(f"{attention}.SelfAttention.qkv.weight")
         yield from product(f"{attention}.SelfAttention.o.weight")
-        yield f"{feed_forward}.layer_norm.weight"
+        yield f"{feed_forward}.layer_norm.weight", np.float32
         for wi in ("wi_0", "wi_1") if sizes.feed_forward == "gated-gelu" else ("wi",):
             yield from product(f"{feed_forward}.DenseReluDense.{wi}.weight")
         yield from product(f"{feed_forward}.DenseReluDense.wo.weight")
 
 
-def _weight(graph: Graph, name: str, path: Path) -> Array:
-    """A weight whose type the kernels know; its size is theirs to check."""
+def _weight(graph: Graph, name: str, dtype: type[np.generic], path: Path) -> Array:
+    """A weight of a type that the kernels know; its size is theirs to check. They take the Dense in float32."""
     array = graph.weights.get(name)
-    int8 = name.endswith((".SelfAttention.qkv.weight", ".SelfAttention.o.weight")) or ".DenseReluDense." in name
-    expected = np.int8 if (int8 or name == "shared.weight") and not name.endswith(".scale") else np.float32
-    if array is None or array.dtype != expected:
+    if array is None or array.dtype != dtype:
         raise BundleError(
             f"{path}: {name} is {'missing' if array is None else array.dtype}, the native kernels expect "
-            f"{np.dtype(expected)}. Use engine='onnxruntime', or export the checkpoint again."
+            f"{np.dtype(dtype)}. Use engine='onnxruntime', or export the checkpoint again."
         )
-    return array
+    return array.astype(np.float32) if name == "dense.linear.weight" else array
 
 
 def _epsilon(graph: Graph, path: Path) -> float:

@@ -62,8 +62,8 @@ int main(int argc, char** argv) {
     const int scalar = ik_isa_count() - 1;
     int failures = 0;
     for (int isa = 0; isa < ik_isa_count(); ++isa) {
-        if (!ik_isa_supported(isa)) {
-            std::printf("%s: not on this processor\n", ik_isa_name(isa));
+        if (ik_isa_missing(isa)) {
+            std::printf("%s: %s\n", ik_isa_name(isa), ik_isa_missing(isa));
             continue;
         }
         must(ik_self_check(isa, message, sizeof message), "self-check");
@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
             const int widest = lengthy ? 24 : 140;
             ik_config c{between(1, widest), between(1, 2 * widest), between(1, lengthy ? 8 : 72), between(1, 3),
                         between(1, 2), between(1, 60), between(1, 70), between(1, 130), between(0, 1), between(0, 1),
-                        between(0, 1), 1e-6f};
+                        between(0, 1), between(0, 1), 1e-6f};
             if (!c.dense) c.embedding_dim = c.d_model;
             const RandomModel model(c, random);
             std::vector<int64_t> lengths(static_cast<size_t>(between(0, 9)));

@@ -36,10 +36,10 @@ void judge(const char* call, int code, const char* message) {
 void create() {
     ik_config c{static_cast<int32_t>(between(1, 20)), static_cast<int32_t>(between(1, 40)),
                 static_cast<int32_t>(between(1, 9)), static_cast<int32_t>(between(1, 3)), 1, 20,
-                static_cast<int32_t>(between(1, 20)), 5, chance(2), 1, 1, 1e-6f};
+                static_cast<int32_t>(between(1, 20)), 5, chance(2), 1, 1, chance(3), 1e-6f};
     RandomModel model(c, source);
     int32_t* const fields = &c.d_model;
-    if (chance(2)) fields[between(0, 10)] = static_cast<int32_t>(odd());
+    if (chance(2)) fields[between(0, 11)] = static_cast<int32_t>(odd());
     if (chance(8)) c.layer_norm_epsilon = chance(2) ? 0.0f / 0.0f : -1.0f;
     if (chance(3)) model.tensors[between(0, model.tensors.size() - 1)].bytes = odd();
     if (chance(6)) model.tensors[between(0, model.tensors.size() - 1)].data = nullptr;
@@ -102,7 +102,7 @@ void encode(const ik_model* model, const ik_config& c) {
 int main(int argc, char** argv) {
     const double seconds = argc > 1 ? std::atof(argv[1]) : 5;
     source.seed(argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1);
-    const ik_config c{20, 40, 6, 2, 2, 25, 12, 5, 0, 1, 1, 1e-6f};
+    const ik_config c{20, 40, 6, 2, 2, 25, 12, 5, 0, 1, 1, 0, 1e-6f};
     const RandomModel weights(c, source);
     std::vector<ik_model*> models;
     for (int isa = 0; isa < ik_isa_count(); ++isa) {

@@ -12,6 +12,7 @@ struct RandomModel {
     ik_config config{};
     std::vector<std::vector<int8_t>> weights;
     std::vector<std::vector<float>> floats;
+    std::vector<std::vector<uint16_t>> scales;
     std::vector<ik_tensor> tensors;
 
     RandomModel(const ik_config& chosen, std::mt19937& random) : config(chosen), random_(random) {
@@ -33,8 +34,18 @@ struct RandomModel {
 
 private:
     void product(int64_t k, int64_t n) {
-        weight(k * n);
-        reals(n, 0.0005f, 0.003f);
+        if (!config.int4) {
+            weight(k * n);
+            reals(n, 0.0005f, 0.003f);
+            return;
+        }
+        const int64_t block_size = int64_t{16} << std::uniform_int_distribution<int>(0, 4)(random_);
+        const int64_t blocks = (k + block_size - 1) / block_size;
+        weight(n * blocks * block_size / 2);
+        std::uniform_int_distribution<int> halves(0x1000, 0x2400);  // float16 from 0.0005 to 0.016
+        scales.emplace_back(n * blocks);
+        for (uint16_t& scale : scales.back()) scale = static_cast<uint16_t>(halves(random_) | (random_() & 0x8000));
+        tensors.push_back({scales.back().data(), n * blocks * 2});
     }
     void weight(int64_t count) {
         std::uniform_int_distribution<int> values(-128, 127);

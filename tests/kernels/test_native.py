@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,8 @@ import numpy.typing as npt
 import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, native
 from instructor_onnx.cli import main
+from instructor_onnx.initializers import read_graph
+from instructor_onnx.inputs import as_rows
 
 kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
 
@@ -26,8 +30,8 @@ TEXTS = ["", "a", "3D ActionSLAM: wearable person tracking", "Inflation. " * 40,
 ROWS = [[INSTRUCTION, text] for text in TEXTS] + [["", text] for text in TEXTS] + [["a", "b"], "</s> <extra_id_0>"]
 
 
-def opened(bundle: str | Path, **options: Any) -> INSTRUCTOR:
-    return INSTRUCTOR(bundle, variant="int8", **options)
+def opened(bundle: str | Path, variant: str = "int8", **options: Any) -> INSTRUCTOR:
+    return INSTRUCTOR(bundle, variant=variant, **options)
 
 
 def cosines(a: Float32, b: Float32) -> Float32:
@@ -45,11 +49,20 @@ def fresh_choice() -> Iterator[None]:
     native._checked.cache_clear()
 
 
+@pytest.fixture(scope="module", params=kernels.instruction_sets())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set that this machine has, forced."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(native.ISA_VARIABLE, request.param)
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def mini() -> INSTRUCTOR:
+def mini(isa: str) -> INSTRUCTOR:
     return opened("instructor-mini", engine="native")
 
 
+@pytest.mark.usefixtures("isa")
 class TestAgainstOnnxruntime:
     # The same arithmetic; a sum in another order may round an activation to the next of 127 steps.
     def test_every_member_of_the_family(self, family_bundle: Path) -> None:
@@ -84,14 +97,12 @@ class TestOneTextOneVector:
             found = opened("instructor-mini", engine="native", num_threads=threads).encode(ROWS)
             assert np.array_equal(found, expected)
 
-    @pytest.mark.parametrize("isa", kernels.instruction_sets())
     def test_every_instruction_set_gives_the_same_bits(
         self, mini: INSTRUCTOR, isa: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv(native.ISA_VARIABLE, isa)
-        model = opened("instructor-mini")
-        assert model.engine_name == f"native {isa}"
-        assert np.array_equal(model.encode(ROWS), mini.encode(ROWS))
+        assert mini.engine_name == f"native {isa}"
+        monkeypatch.setenv(native.ISA_VARIABLE, "scalar")
+        assert np.array_equal(mini.encode(ROWS), opened("instructor-mini").encode(ROWS))
 
     def test_nothing_in(self, mini: INSTRUCTOR) -> None:
         assert mini.encode([]).shape == (0, 384)
@@ -104,6 +115,51 @@ class TestOneTextOneVector:
         assert found[1].any()
 
 
+@pytest.mark.usefixtures("isa")
+class TestInt4:
+    def test_it_is_int8_of_the_same_weights_to_the_bit(self, family_bundle: Path) -> None:
+        ours = opened(family_bundle, "int4", engine="native")
+        tokens, every = ours.tokenizer(as_rows(ROWS)[0], 512), np.arange(len(ROWS))
+        theirs = native.NativeSession(expanded(ours), ours.manifest.model, "", num_threads=2)
+        assert np.array_equal(ours.engine.sentence_embeddings(tokens, every), theirs.sentence_embeddings(tokens, every))
+
+    def test_the_same_bits_in_any_batch_order_and_number_of_threads(self, bundle: Path) -> None:
+        model = opened(bundle, "int4", engine="native")
+        expected = model.encode(ROWS)
+        assert all(np.array_equal(model.encode([row])[0], vector) for row, vector in zip(ROWS, expected, strict=True))
+        for threads in (1, 3):
+            found = opened(bundle, "int4", engine="native", num_threads=threads).encode(ROWS[::-1], batch_size=3)
+            assert np.array_equal(found[::-1], expected)
+
+    def test_near_to_onnxruntime(self, family_bundle: Path) -> None:
+        # onnxruntime rounds activations block by block, the kernels row by row
+        ours, theirs = (opened(family_bundle, "int4", engine=engine) for engine in ("native", "onnxruntime"))
+        assert cosines(ours.encode(ROWS), theirs.encode(ROWS)).min() >= 0.999
+
+    def test_it_is_the_default(self, bundle: Path) -> None:
+        assert opened(bundle, "int4", device="cpu").engine_name.startswith("native")
+
+
+def expanded(model: INSTRUCTOR) -> Any:
+    """The kernels' model of an int4 variant whose blocks numpy has turned into int8 with a scale for each column."""
+    path, sizes = model.folder / "int4/model.onnx", model.manifest.model
+    config, tensors = native._arguments(read_graph(path), sizes, path)
+    named = dict(zip((name for name, _ in native._names(sizes, int4=True)), tensors, strict=True))
+    for name, packed in named.items():  # uint8 [out, blocks, block_size / 2]
+        if packed.dtype != np.uint8:
+            continue
+        inputs = {"o": sizes.num_heads * sizes.d_kv, "wo": sizes.d_ff}.get(name.split(".")[-2], sizes.d_model)
+        levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1).astype(np.float32) - 8
+        scales = named[f"{name}.scale"].reshape(packed.shape[:2]).astype(np.float32)
+        column = np.float32(8) * np.abs(scales).max(axis=1) / np.float32(127)
+        column[column == 0] = 1
+        values = np.rint(levels * scales[..., None] / column[:, None, None]).reshape(len(packed), -1)[:, :inputs]
+        named |= {name: np.ascontiguousarray(values.T.astype(np.int8)), f"{name}.scale": column}
+    addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in named.values()]
+    return kernels.Model(kernels.Config(**config | {"int4": False}), addresses, native.instruction_set(), 1)
+
+
+@pytest.mark.usefixtures("isa")
 class TestThreadsAndProcesses:
     def test_many_python_threads_at_once(self, mini: INSTRUCTOR) -> None:
         expected = mini.encode(ROWS)
@@ -154,8 +210,8 @@ class TestChoice:
         ("options", "message"),
         [
             ({"engine": "nativ"}, "engine: found 'nativ'"),
-            ({"engine": "native", "variant": "fp32"}, "runs int8 variants on the CPU"),
-            ({"engine": "native", "device": "cuda"}, "runs int8 variants on the CPU"),
+            ({"engine": "native", "variant": "fp32"}, "runs int8 and int4 variants on the CPU"),
+            ({"engine": "native", "device": "cuda"}, "runs int8 and int4 variants on the CPU"),
         ],
     )
     def test_refused(self, bundle: Path, options: dict[str, Any], message: str) -> None:
@@ -187,6 +243,27 @@ class TestChoice:
     def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", "instructor-mini"]) == 0
         assert f"native kernels: {native.instruction_set()}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs x86-64's Python")
+def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:
+    program = (
+        "import instructor_onnx, instructor_onnx_kernels as kernels\n"
+        "kernels.self_check('scalar')\n"
+        "model = instructor_onnx.INSTRUCTOR('instructor-mini', engine='native')\n"
+        f"print(model.engine_name, model.encode({ROWS[2]!r}).tobytes().hex())"
+    )
+    # numpy's OpenBLAS takes this emulated processor for a newer one
+    environment = {name: value for name, value in os.environ.items() if name != native.ISA_VARIABLE}
+    done = subprocess.run(
+        ["qemu-x86_64", "-cpu", "Nehalem", sys.executable, "-c", program],
+        env=environment | {"OPENBLAS_CORETYPE": "Nehalem"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["native", "scalar", mini.encode(ROWS[2]).tobytes().hex()]
 
 
 class TestBundlesThatItDoesNotKnow:

@@ -8,17 +8,17 @@ import numpy as np
 import onnx
 import pytest
 from instructor_onnx import BundleError
-from instructor_onnx.initializers import read_graph
+from instructor_onnx.initializers import DTYPES, read_graph
 from onnx import numpy_helper
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8"])
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
 def test_every_weight_and_node(bundle: Path, variant: str) -> None:
     path = bundle / variant / "model.onnx"
     graph = read_graph(path)
     model = onnx.load(path)
     expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    expected = {name: array for name, array in expected.items() if array.dtype in (np.float32, np.int8)}
+    expected = {name: array for name, array in expected.items() if array.dtype in DTYPES.values()}
     assert graph.weights.keys() == expected.keys()
     for name, array in graph.weights.items():
         assert array.dtype == expected[name].dtype

@@ -3,9 +3,11 @@
 
 namespace instructor {
 
-bool has_avx2() { return true; }
-bool has_avxvnni() { return true; }
-bool has_avx512vnni() { return true; }
-bool has_amx() { return true; }
+const char* missing_avx2() { return nullptr; }
+const char* missing_avxvnni() { return nullptr; }
+const char* missing_avx512vnni() { return nullptr; }
+const char* missing_amx() { return nullptr; }
+
+int64_t second_level_cache() { return 512 * 1024; }
 
 }  // namespace instructor
