@@ -6,10 +6,11 @@ KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.inc 
 
 .PHONY: demo test check lint format quality bench figures mini clean
 
-test: $(VENV)/installed  ## the tests; those that need ../shared or a GPU skip visibly without it
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../shared or a GPU skip visibly without it
+	$(BIN)/python -m pytest -m "not slow"
 
-check: lint test  ## everything that must hold: format, lint, types, tests
+check: lint  ## everything that must hold: format, lint, types, all tests
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check

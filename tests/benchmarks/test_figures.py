@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.conftest import PROJECT
 
 
+@pytest.mark.slow
 def test_every_figure_runs(base_checkpoint: Path) -> None:
     options = ["--benchmark-disable", "-p", "no:cacheprovider", "-q", "--checkpoint", str(base_checkpoint)]
     command = [sys.executable, "-m", "pytest", "benchmarks/figures.py", *options]

@@ -10,6 +10,7 @@ import pytest
 EMBEDDED = Path(__file__).parents[2] / "runtime" / "instructor_onnx" / "instructor-mini"
 
 
+@pytest.mark.slow
 def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import serving
 

@@ -179,6 +179,7 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["empty"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(base_checkpoint: Path, tmp_path: Path, signal_number: signal.Signals) -> None:
     """Interrupted while it works, it removes what it wrote."""
@@ -192,6 +193,7 @@ def test_interrupted(base_checkpoint: Path, tmp_path: Path, signal_number: signa
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_killed(base_checkpoint: Path, tmp_path: Path) -> None:
     """Killed outright, it leaves no bundle, and the next export removes its folder."""
     process = running_export(base_checkpoint, tmp_path)

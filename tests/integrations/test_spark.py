@@ -32,6 +32,8 @@ from pyspark.sql.functions import col
 from tests.integrations.conftest import DOCUMENT, QUERY
 from tests.integrations.examples import output_of
 
+pytestmark = pytest.mark.slow
+
 ROWS = 1_000
 PARTITIONS = 4
 

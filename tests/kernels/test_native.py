@@ -49,7 +49,10 @@ def fresh_choice() -> Iterator[None]:
     native._checked.cache_clear()
 
 
-@pytest.fixture(scope="module", params=kernels.instruction_sets())
+BEST, *OTHERS = kernels.instruction_sets()
+
+
+@pytest.fixture(scope="module", params=[BEST, *(pytest.param(isa, marks=pytest.mark.slow) for isa in OTHERS)])
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set that this machine has, forced."""
     with pytest.MonkeyPatch.context() as patch:
@@ -245,6 +248,7 @@ class TestChoice:
         assert f"native kernels: {native.instruction_set()}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="needs qemu-x86_64")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs x86-64's Python")
 def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:

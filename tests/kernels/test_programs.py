@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each compiles the kernels
+
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "kernels"
 CROSS_COMPILER, QEMU = "aarch64-linux-gnu-g++", "qemu-aarch64"

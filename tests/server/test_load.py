@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pytest
 from instructor_onnx import INSTRUCTOR
 
 from tests.server.conftest import metric
@@ -79,6 +80,7 @@ async def ask(client: Client, kind: int, texts: list[str], expected: np.ndarray)
     assert np.abs(np.array(found) - expected).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_ten_thousand_mixed_requests() -> None:
     model = INSTRUCTOR("instructor-mini", device="cpu", num_threads=1)
     draw = random.Random(0)
