@@ -129,9 +129,10 @@ def connected(server: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     huggingface_hub: Any = pytest.importorskip("huggingface_hub")
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    for module in (constants, huggingface_hub.file_download):  # before 1.0 the latter has a copy of its own
+        if hasattr(module, "HUGGINGFACE_CO_URL_TEMPLATE"):
+            template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)

@@ -21,9 +21,15 @@ from pathlib import Path
 
 import tomllib  # type: ignore[import-not-found]  # mypy checks for Python 3.10
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 PROJECT = Path(__file__).parents[1]
 RUNTIME = [f"tests/runtime/test_{name}.py" for name in ("batches", "bundle", "inputs", "records", "stream")]
+# Where a download is refused, huggingface_hub before 2 gives what its cache has instead of an error.
+OLD_HUB = [
+    f"--deselect=tests/runtime/test_hub.py::test_{name}"
+    for name in ("private_repositories_need_a_token", "offline_without_the_variant")
+]
 PYTEST = ["pytest", "hypothesis"]
 
 
@@ -56,7 +62,7 @@ TRIALS = {
     "sklearn": _integration("sklearn", tools=("pandas",)),
     "spark": _integration("spark", "--deselect=tests/integrations/test_spark.py::test_shipping"),  # needs an export
     "train": Trial(
-        "train,native,parquet", ["tests/export", "tests/runtime", "tests/training"], ("./kernels", "psutil")
+        "train,native,parquet", ["tests/export", "tests/runtime", "tests/training", *OLD_HUB], ("./kernels", "psutil")
     ),
     "quality": Trial(
         "quality,mteb,export",  # its tests make a bundle
@@ -117,12 +123,13 @@ def lower_bounds(extras: list[str]) -> list[str]:
     """`name==version` of everything that a build of the project with these extras names; constraints.txt's torch."""
     pyproject = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    bounds = {"torch": next(pin for pin in pins if pin.startswith("torch=="))}
+    lowest: dict[str, Version] = {}
     named = [*pyproject["build-system"]["requires"], *pyproject["project"]["dependencies"]]
     for requirement in map(Requirement, [*named, *_of_extras(pyproject["project"], extras)]):
-        lowest = [bound.version for bound in requirement.specifier if bound.operator == ">="]
-        bounds.setdefault(requirement.name, f"{requirement.name}=={lowest[0]}")
-    return list(bounds.values())
+        bound = next(Version(bound.version) for bound in requirement.specifier if bound.operator == ">=")
+        lowest[requirement.name] = max(bound, lowest.get(requirement.name, bound))
+    torch = next(pin for pin in pins if pin.startswith("torch=="))
+    return [torch, *(f"{name}=={version}" for name, version in lowest.items() if name != "torch")]
 
 
 def _of_extras(project: dict[str, dict[str, list[str]]], extras: list[str]) -> Iterator[str]:
