@@ -69,7 +69,7 @@ class InstructorTextEmbedder:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> InstructorTextEmbedder:
         """The component that `to_dict` described."""
-        restored: InstructorTextEmbedder = default_from_dict(cls, data)
+        restored: InstructorTextEmbedder = default_from_dict(cls, _with_objects(data))
         return restored
 
     def warm_up(self) -> None:
@@ -138,7 +138,7 @@ class InstructorDocumentEmbedder:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> InstructorDocumentEmbedder:
         """The component that `to_dict` described."""
-        restored: InstructorDocumentEmbedder = default_from_dict(cls, data)
+        restored: InstructorDocumentEmbedder = default_from_dict(cls, _with_objects(data))
         return restored
 
     def warm_up(self) -> None:
@@ -172,6 +172,15 @@ class InstructorDocumentEmbedder:
 
 
 Embedder = InstructorTextEmbedder | InstructorDocumentEmbedder
+
+
+def _with_objects(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with its device and token made objects again, which older versions of Haystack leave to the component."""
+    parameters = dict(data.get("init_parameters", {}))
+    for name, kind in (("device", ComponentDevice), ("token", Secret)):
+        if isinstance(parameters.get(name), dict):
+            parameters[name] = kind.from_dict(parameters[name])
+    return {**data, "init_parameters": parameters}
 
 
 def _settings(embedder: Embedder) -> dict[str, Any]:
