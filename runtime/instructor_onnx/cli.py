@@ -96,8 +96,8 @@ def _export(args: argparse.Namespace) -> None:
     _say(f"Next: instructor-onnx encode {args.out} texts.jsonl -o vectors.npy")
     if failed := [name for name in args.variants if name not in manifest.variants]:
         raise BundleError(
-            f"{args.out}: is complete but for {', '.join(failed)}; the warnings say why. "
-            "Where that is as well, leave them out of --variants."
+            f"{args.out}: was written without {', '.join(failed)}; the warnings say why. "
+            f"Where the rest is enough, export with --variants {','.join(manifest.variants)}."
         )
 
 

@@ -117,7 +117,7 @@ def test_a_variant_that_fails_is_an_exit_code(
     assert main(["export", str(base_checkpoint), str(tmp_path / "b"), *options]) == 1
     warning, error = capsys.readouterr().err.splitlines()
     assert warning.startswith(f"instructor-onnx: warning: left out of {tmp_path / 'b'}: int8: the smallest cosine")
-    assert error.startswith(f"instructor-onnx: error: {tmp_path / 'b'}: is complete but for int8;")
+    assert error.startswith(f"instructor-onnx: error: {tmp_path / 'b'}: was written without int8;")
     assert list(Manifest.read(tmp_path / "b").variants) == ["fp32"]
 
 
