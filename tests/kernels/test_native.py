@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instructor_onnx import INSTRUCTOR, BundleError, native
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native
 from instructor_onnx.cli import main
 from instructor_onnx.initializers import read_graph
 from instructor_onnx.inputs import as_rows
@@ -239,6 +239,13 @@ class TestChoice:
         assert opened("instructor-mini").engine_name == "onnxruntime"  # scalar code is right, but slower
         assert opened("instructor-mini", engine="native").engine_name == "native scalar"
 
+    def test_what_an_instruction_set_lacks_is_said(self) -> None:
+        for isa in kernels.built_instruction_sets():
+            assert (kernels.why_not(isa) is None) == (isa in kernels.instruction_sets())
+            if sentence := kernels.why_not(isa):
+                with pytest.raises(kernels.KernelError, match=f"{isa}: {sentence}."):
+                    kernels.self_check(isa)
+
     def test_an_instruction_set_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(native.ISA_VARIABLE, "sse9")
         with pytest.raises(RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: .*no instruction set"):
@@ -291,6 +298,24 @@ class TestBundlesThatItDoesNotKnow:
         folder = self.changed(tmp_path, b"5245696", b"9245696")  # where Dense begins
         with pytest.raises(BundleError, match="dense.linear.weight lies outside"):
             opened(folder, engine="native")
+
+    @pytest.mark.parametrize("variant", ["int8", "int4"])
+    def test_numbers_that_are_not_finite(self, bundle: Path, variant: str) -> None:
+        # maxima of NaN differ between instruction sets
+        path, sizes = bundle / variant / "model.onnx", Manifest.read(bundle).model
+        config, tensors = native._arguments(read_graph(path), sizes, path)
+        names = [name for name, _ in native._names(sizes, int4=variant == "int4")]
+        for name in (
+            "shared.weight.scale",
+            "encoder.final_layer_norm.weight",
+            names[names.index("dense.linear.weight") + 3],
+        ):
+            spoilt = [tensor.copy() for tensor in tensors]
+            assert spoilt[names.index(name)].dtype.kind == "f"
+            spoilt[names.index(name)].flat[1] = np.nan
+            addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in spoilt]
+            with pytest.raises(kernels.KernelError, match="not finite"):
+                kernels.Model(kernels.Config(**config), addresses, "scalar", 1)
 
     def test_sizes_that_do_not_fit(self, tmp_path: Path) -> None:
         folder = self.changed(tmp_path, b"", b"")
