@@ -22,7 +22,7 @@ _MESSAGES = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-_VALUE = 2  # of an entry {key: 1, value: 2}; keys are location, offset, length and checksum
+_KEY, _VALUE = 1, 2  # of an entry; keys are location, offset, length and checksum
 
 
 def check_external_data(path: Path, allowed: set[str]) -> None:
@@ -32,27 +32,26 @@ def check_external_data(path: Path, allowed: set[str]) -> None:
         BundleError: it names another file, or is no ONNX model at all.
     """
     try:
-        values = {bytes(value) for value in _external_values(memoryview(path.read_bytes()), "model")}
+        locations = set(_locations(memoryview(path.read_bytes()), "model"))
     except (IndexError, ValueError, RecursionError):
         raise BundleError(f"{path}: not an ONNX model. Copy the bundle again.") from None
-    for value in values:
-        if not value.isdigit() and value.decode(errors="replace") not in allowed:
+    for location in locations:
+        if location not in allowed:
             raise BundleError(
-                f"{path}: takes weights from {value.decode(errors='replace')!r}, which is not in the manifest. "
-                "Do not trust this bundle."
+                f"{path}: takes weights from {location!r}, which is not in the manifest. Do not trust this bundle."
             )
 
 
-def _external_values(data: memoryview, message: str) -> Iterator[memoryview]:
-    """Every value of every external_data entry at or below `message`; also of one that a later one replaces."""
-    for number, content in fields(data):
-        if isinstance(content, int):
-            continue
-        if message == "entry":
-            if number == _VALUE:
-                yield content
-        elif number in _MESSAGES[message]:
-            yield from _external_values(content, _MESSAGES[message][number])
+def _locations(data: memoryview, message: str) -> Iterator[str]:
+    """Every location of every external_data entry at or below `message`; also one that a later one replaces."""
+    parts = [(number, content) for number, content in fields(data) if not isinstance(content, int)]
+    if message == "entry":
+        if any(number == _KEY and bytes(content) == b"location" for number, content in parts):
+            yield from (bytes(content).decode(errors="replace") for number, content in parts if number == _VALUE)
+        return
+    for number, content in parts:
+        if number in _MESSAGES[message]:
+            yield from _locations(content, _MESSAGES[message][number])
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

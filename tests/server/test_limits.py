@@ -16,6 +16,8 @@ import pytest
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.server import Options
 from instructor_onnx.server.run import Server
+from instructor_onnx.server.schemas import EmbeddingsRequest, EmbedRequest, TokenizeRequest
+from pydantic import BaseModel, ValidationError
 
 from tests.server.conftest import HeldEngine, Start, is_ready, load, metric, serving, wait_until
 
@@ -77,6 +79,23 @@ def test_malformed_bodies(client: httpx.Client, body: bytes, status: int) -> Non
     assert set(response.json()) == {"error", "error_type"}
     assert len(response.text) < 500
     assert client.post("/embed", json={"inputs": "a\0b"}).status_code == 200
+
+
+@pytest.mark.parametrize("element", [{}, None, 1.5, [{}]])
+def test_the_first_wrong_element_ends_a_body(element: object) -> None:
+    # an error for each of a body's million elements takes gigabytes, and seconds in which nobody else is answered
+    bodies: list[tuple[type[BaseModel], str]] = [
+        (EmbeddingsRequest, "input"),
+        (EmbedRequest, "inputs"),
+        (TokenizeRequest, "inputs"),
+    ]
+    for kind, name in bodies:
+        with pytest.raises(ValidationError) as raised:
+            kind.model_validate({name: [element] * 1000})
+        assert raised.value.error_count() <= 5  # for each form that the inputs may have
+    with pytest.raises(ValidationError) as raised:
+        EmbedRequest.model_validate({"inputs": "a", "instruction": [element] * 1000})
+    assert raised.value.error_count() <= 2
 
 
 def test_what_is_not_http(client: httpx.Client) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-TokenIds = list[StrictInt]
+T = TypeVar("T")
+# The first wrong element ends it: an error for each, of a body of a million, would hold up every other request.
+List = Annotated[list[T], Field(fail_fast=True)]
+TokenIds = List[StrictInt]
 Inputs = Annotated[
-    str | list[str] | TokenIds | list[TokenIds],
+    str | List[str] | TokenIds | List[TokenIds],
     Field(
         description="A text or a list of texts; or their token ids, of this model's tokenizer, without the "
         "instruction's (`</s>` may be left out)."
     ),
 ]
 Instruction = Annotated[
-    str | list[str] | None,
+    str | List[str] | None,
     Field(
         description="How to embed: one instruction for all inputs or one for each, ending with a colon and a space. "
         "It goes before a preset."
@@ -61,6 +64,6 @@ class EmbedRequest(BaseModel):
 class TokenizeRequest(BaseModel):
     """POST /tokenize."""
 
-    inputs: str | list[str]
+    inputs: str | List[str]
     add_special_tokens: StrictBool = True
     prompt_name: str | None = Field(None, description="A preset, whose instruction goes before each text.")
