@@ -395,7 +395,7 @@ class TestLoading:
 
     @pytest.mark.parametrize("location", ["../../secret.data", "123"])
     def test_weights_that_the_manifest_does_not_name(self, bundle: Path, tmp_path: Path, location: str) -> None:
-        """A model file may name any file for its weights; no engine may be led out of the bundle, or past its hashes."""
+        """A model file may name any file for its weights; no engine may be led out of the bundle or past its hashes."""
         import onnx
 
         copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
