@@ -81,6 +81,15 @@ def test_malformed_bodies(client: httpx.Client, body: bytes, status: int) -> Non
     assert client.post("/embed", json={"inputs": "a\0b"}).status_code == 200
 
 
+def test_an_instruction_counts_with_every_input(start: Start) -> None:
+    client = start(payload_limit=10_000)
+    instruction = "a b " * 200  # a small body, whose 20 joined texts are larger than any body may be
+    response = client.post("/embed", json={"inputs": ["x"] * 20, "instruction": instruction})
+    assert response.status_code == 413
+    assert "16,020 characters, the instruction counted with each input; at most 10,000" in response.json()["error"]
+    assert client.post("/embed", json={"inputs": ["x"] * 10, "instruction": "a: "}).status_code == 200
+
+
 @pytest.mark.parametrize("element", [{}, None, 1.5, [{}]])
 def test_the_first_wrong_element_ends_a_body(element: object) -> None:
     # an error for each of a body's million elements takes gigabytes, and seconds in which nobody else is answered

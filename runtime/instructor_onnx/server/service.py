@@ -126,7 +126,7 @@ class Service:
         with self._place():
             started = time.perf_counter()
             cut = self.options.auto_truncate if truncate is None else truncate
-            if sum(len(text) for _, text in rows) <= TOKENIZED_AT_ONCE:
+            if _size(rows) <= TOKENIZED_AT_ONCE:
                 tokens = self._tokens(rows, cut, field)
             else:
                 loop = asyncio.get_running_loop()
@@ -192,6 +192,13 @@ class Service:
                 param="instruction",
             )
         rows = list(zip(instructions, texts, strict=True))
+        if (size := _size(rows)) > self.options.payload_limit:
+            raise ApiError(
+                "payload_too_large",
+                f"{field}: {size:,} characters, the instruction counted with each input; at most "
+                f"{self.options.payload_limit:,} (--payload-limit). Send fewer inputs, or a shorter instruction.",
+                param=field,
+            )
         for index, (prefix, text) in enumerate(rows):
             if not _is_unicode(prefix) or (isinstance(text, str) and not _is_unicode(text)):
                 raise ApiError(
@@ -237,6 +244,11 @@ class Service:
                     "have to be of this model's tokenizer (POST /tokenize), not of OpenAI's.",
                     param=field,
                 )
+
+
+def _size(rows: list[tuple[str, Input]]) -> int:
+    """Characters (or ids) that are tokenised: one instruction in a body is joined to each of its inputs."""
+    return sum(len(instruction) + len(text) for instruction, text in rows)
 
 
 def _is_unicode(text: str) -> bool:
