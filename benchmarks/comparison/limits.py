@@ -11,9 +11,8 @@ from instructor_onnx.bundle import Model
 from threadpoolctl import threadpool_limits
 
 KEYS = ("int8", "fp32", "memory")
-Limits = dict[
-    str, Any
-]  # "isa" of the int8 products, "" without kernels; under each of KEYS operations or bytes a second
+# "isa" of the int8 products, "" without kernels; under each of KEYS operations or bytes a second
+Limits = dict[str, Any]
 
 
 def measure(threads: int) -> Limits:
