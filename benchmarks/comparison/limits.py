@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from instructor_onnx import native
-from instructor_onnx.bench import _copy_speed, _product_speed
+from instructor_onnx.bench import copy_speed, product_speed, product_weights
 from instructor_onnx.bundle import Model
 from threadpoolctl import threadpool_limits
 
@@ -19,12 +19,12 @@ def measure(threads: int) -> Limits:
     """About a second, in which nothing else may run."""
     isa = native.instruction_set() if native.is_verified() else ""
     with threadpool_limits(threads):
-        fp32 = _product_speed()
+        fp32 = product_speed()
     return {
         "isa": isa,
         "int8": native.import_kernels().measure_peak(isa, threads) if isa else None,
         "fp32": fp32,
-        "memory": _copy_speed(threads),
+        "memory": copy_speed(threads),
     }
 
 
@@ -38,6 +38,4 @@ def highest(measured: Sequence[Limits]) -> Limits | None:
 
 def operations(model: Model) -> int:
     """Of one token in all products with weights, two a multiplication; attention is not counted."""
-    inner = model.num_heads * model.d_kv
-    matrices = 3 if model.feed_forward == "gated-gelu" else 2
-    return 2 * model.num_layers * (4 * model.d_model * inner + matrices * model.d_model * model.d_ff)
+    return 2 * product_weights(model)

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace instructor {
 
@@ -31,9 +30,10 @@ float expand_column(const uint8_t* nibbles, const uint16_t* scales, int64_t bloc
     }
     const float scale = largest > 0 ? largest / 127 : 1;
     for (int64_t first = 0, block = 0; first < k; first += block_size, ++block) {
+        const float own = from_half(scales[block]);
         int8_t rounded[LEVELS];  // what each level becomes in this block, -127 ... 127
         for (int i = 0; i < LEVELS; ++i) {
-            rounded[i] = static_cast<int8_t>(std::nearbyint(static_cast<float>(i - 8) * from_half(scales[block]) / scale));
+            rounded[i] = static_cast<int8_t>(std::nearbyint(static_cast<float>(i - 8) * own / scale));
         }
         for (int64_t i = first; i < std::min(first + block_size, k); ++i) out[i * step] = rounded[level(nibbles, i)];
     }

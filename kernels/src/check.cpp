@@ -88,7 +88,6 @@ std::vector<float> outputs(const Case& chosen, const Example& example, const Isa
     const ik_config& c = example.config;
     const auto model = make_model(c, example.tensors.data(), static_cast<int64_t>(example.tensors.size()), isa,
                                   chosen.threads, PASS_BYTES);
-    model->model.rate = 1;  // so slow that every thread is worth starting
     int64_t tokens = 0;
     for (int64_t length : chosen.lengths) tokens += length;
     const int64_t sentences = static_cast<int64_t>(chosen.lengths.size());

@@ -126,7 +126,9 @@ int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t t
         expect(config && tensors && tensor_count >= 0, "config or tensors is null.");
         expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
         auto made = std::make_unique<ik_model>();
-        made->owned = make_model(*config, tensors, tensor_count, usable(isa), threads);
+        const Isa& chosen = usable(isa);
+        made->owned = make_model(*config, tensors, tensor_count, chosen, threads);
+        made->owned->model.rate = measure_rate(chosen);
         *model = made.release();
     });
 }

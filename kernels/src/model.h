@@ -38,7 +38,7 @@ struct Model {
     const float* dense = nullptr;  // [embedding_padded / DENSE_COLUMNS][d_model][DENSE_COLUMNS], or nullptr
     Layer* layers = nullptr;
     int64_t embedding_padded = 0;  // to whole panels of the Dense, zeros
-    double rate = 0;               // multiplications a second of one core, asked of it when the model was made
+    double rate = 1;               // multiplications a second of one core; until it is asked, every thread is worth it
 };
 
 // One text of a unit of work, and where its results go.

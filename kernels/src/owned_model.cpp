@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -221,19 +220,6 @@ private:
     const Making& making_;
 };
 
-constexpr double LONG_ENOUGH = 100e-6;  // seconds, for a clock and for what the first repeats cost
-
-// Multiplications a second of one core, as far as other work on the machine lets it be seen.
-double measured_rate(const Isa& isa) {
-    using Clock = std::chrono::steady_clock;
-    for (int64_t repeats = 1;; repeats *= 4) {
-        const auto begin = Clock::now();
-        const int64_t multiplications = isa.peak(repeats);
-        const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
-        if (spent > LONG_ENOUGH) return static_cast<double>(multiplications) / spent;
-    }
-}
-
 }  // namespace
 
 void Free::operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
@@ -254,7 +240,6 @@ std::unique_ptr<OwnedModel> make_model(const ik_config& c, const ik_tensor* tens
     const int64_t d = c.d_model, inner = static_cast<int64_t>(c.num_heads) * c.d_kv;
     model.config = c;
     model.isa = &isa;
-    model.rate = measured_rate(isa);
     model.embedding = builder.bytes(c.vocab_size * d, "embedding");
     model.embedding_scale = builder.floats(c.vocab_size, "embedding scale");
     model.bias = builder.floats(c.num_heads * (2 * static_cast<int64_t>(c.max_distance) + 1), "position bias");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -14,6 +15,7 @@ namespace instructor {
 
 namespace {
 
+constexpr double LONG_ENOUGH = 100e-6;  // seconds, for a clock and for what the first repeats cost
 constexpr double START = 15e-6;  // seconds that a thread takes to be started, one after the other
 
 // Threads that get `multiplications` done soonest. t of them take T / t + t * START, the work shared and each started by
@@ -84,6 +86,16 @@ int team_size(int threads, int teams, int team) {
 }
 
 }  // namespace
+
+double measure_rate(const Isa& isa) {
+    using Clock = std::chrono::steady_clock;
+    for (int64_t repeats = 1;; repeats *= 4) {
+        const auto begin = Clock::now();
+        const int64_t multiplications = isa.peak(repeats);
+        const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
+        if (spent > LONG_ENOUGH) return static_cast<double>(multiplications) / spent;
+    }
+}
 
 void run(const Model& model, std::vector<Text> texts, int threads) {
     double total = 0;

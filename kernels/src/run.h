@@ -7,6 +7,9 @@
 
 namespace instructor {
 
+// Multiplications a second of one core, as far as other work on the machine lets it be seen: a model's rate.
+double measure_rate(const Isa& isa);
+
 // Throws std::bad_alloc; results are then incomplete.
 void run(const Model& model, std::vector<Text> texts, int threads);
 

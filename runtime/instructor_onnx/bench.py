@@ -27,7 +27,7 @@ from instructor_onnx.bench_report import (
     advice,
     limits,
 )
-from instructor_onnx.bundle import BundleError, Manifest
+from instructor_onnx.bundle import BundleError, Manifest, Model
 from instructor_onnx.model import INSTRUCTOR, check_variant
 from instructor_onnx.session import available_cpus, import_onnxruntime
 
@@ -152,10 +152,7 @@ def measure(folder: Path, variant: str, engine: str, threads: int, seconds: floa
             tried = load(num_threads=count)
             by_threads.append(Setting(count, _throughput(tried, mixed, seconds)))
             bar.update()
-    shape = model.manifest.model
-    inner = shape.num_heads * shape.d_kv
-    matrices = 2 if shape.feed_forward == "relu" else 3
-    weights = shape.num_layers * shape.d_model * (4 * inner + matrices * shape.d_ff)
+    weights = product_weights(model.manifest.model)
     return Measured(
         variant=variant,
         engine=engine,
@@ -225,10 +222,17 @@ def _machine(threads: int) -> Machine:
     known = processor.flags()
     flags = tuple(flag for flag in FLAGS if flag in known)
     cpus = multiprocessing.cpu_count()
-    return Machine(processor.name(), threads, cpus, flags, _copy_speed(threads), _product_speed())
+    return Machine(processor.name(), threads, cpus, flags, copy_speed(threads), product_speed())
 
 
-def _copy_speed(threads: int) -> float:
+def product_weights(sizes: Model) -> int:
+    """Weights of all layers' products: multiplications of one token, attention not counted."""
+    inner = sizes.num_heads * sizes.d_kv
+    matrices = 3 if sizes.feed_forward == "gated-gelu" else 2
+    return sizes.num_layers * sizes.d_model * (4 * inner + matrices * sizes.d_ff)
+
+
+def copy_speed(threads: int) -> float:
     """Bytes a second, read and written, that all threads copy together: what streaming weights cannot exceed."""
     pairs = [(np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)) for _ in range(threads)]
     best = 0.0
@@ -240,7 +244,7 @@ def _copy_speed(threads: int) -> float:
     return best
 
 
-def _product_speed() -> float:
+def product_speed() -> float:
     """Floating-point operations a second of numpy's float32 product, all its threads."""
     size = 1024
     a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)  # zeros would flatter
