@@ -72,7 +72,7 @@ def work_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     with (folder / LOCK).open("a+b") as file:
         try:
-            _lock(file.fileno())
+            try_lock(file.fileno())
         except OSError:
             raise RuntimeError(
                 f"{folder}: another instructor-onnx works on this output. Wait for it, or name another output."
@@ -88,7 +88,12 @@ def work_folder(folder: Path) -> Iterator[None]:
                     folder.rmdir()  # leaves what is not ours
 
 
-def _lock(descriptor: int) -> None:
+def try_lock(descriptor: int) -> None:
+    """Lock an open file for this process; the lock is the system's and ends with the process, however it dies.
+
+    Raises:
+        OSError: another process holds it.
+    """
     if sys.platform == "win32":
         import msvcrt
 
