@@ -42,6 +42,7 @@ from instructor_onnx_export.half import Half, RangeError
 from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
 from instructor_onnx_export.model_file import DATA, MODEL
 from instructor_onnx_export.oracle import Oracle
+from instructor_onnx_export.staging import ExportError, staged
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
 
 CALIBRATED = frozenset({"int8", "int4"})
@@ -59,10 +60,6 @@ class Plan(NamedTuple):
 
     weights: Mapping[str, torch.Tensor]
     precision: Precision
-
-
-class ExportError(Exception):
-    """An export that cannot start or may not finish; nothing is written."""
 
 
 def export(
@@ -103,7 +100,7 @@ def export(
         it costs itself, not the others.
 
     Raises:
-        ExportError: an unknown variant, a target that exists.
+        ExportError: an unknown variant, a target that exists, another export that writes there.
         CheckpointError: the checkpoint is not of the family, or damaged.
         CalibrationError: the calibration texts cannot be used.
         RangeError: no variant is left: the checkpoint may leave fp16's range.
@@ -111,11 +108,11 @@ def export(
         Nothing is written where one is raised.
     """
     target = Path(out)
-    _check_request(target, variants, overwrite)
+    _check_variants(variants)
     texts = read_rows(CALIBRATION_TEXTS if calibrate is None else Path(calibrate))
     stage = _stages(show_progress)
     hub = HubOptions(revision, token, cache_folder, local_files_only)
-    with _written_whole(target, overwrite) as folder:
+    with staged(target, overwrite=overwrite) as folder:
         with stage("Reading the checkpoint"):
             source = read_checkpoint(checkpoint, hub)
         oracle = Oracle(source)
@@ -325,46 +322,10 @@ def _model(source: Checkpoint, name: str | None) -> Model:
     )
 
 
-def _check_request(target: Path, variants: Sequence[str], overwrite: bool) -> None:
+def _check_variants(variants: Sequence[str]) -> None:
     unknown = [variant for variant in variants if variant not in DEVICES]
     if unknown or not variants or len(set(variants)) != len(variants):
         raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(DEVICES)}.")
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / MANIFEST).is_file():
-        raise ExportError(f"{target}: exists and is not a bundle; name another folder.")
-    if not overwrite:
-        raise ExportError(f"{target}: there is a bundle already; name another folder, or --overwrite.")
-
-
-@contextlib.contextmanager
-def _written_whole(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `target` that takes its place if the block succeeds, and is removed if it does not.
-
-    A process that was killed could not remove its folder: the next export to the same target does.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stem = f".{target.name}.partial-"
-    for left in target.parent.glob(f"{stem}*"):
-        if not _is_running(left.name.removeprefix(stem)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = target.parent / f"{stem}{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-        if target.exists():
-            old = folder.with_name(folder.name + "-old")
-            target.rename(old)
-            try:
-                folder.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old)
-        else:
-            folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _return_memory() -> None:
@@ -372,11 +333,6 @@ def _return_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def _is_running(pid: str) -> bool:
-    """Whether the process that owns a left folder lives; where that cannot be asked, assume so."""
-    return not pid.isdigit() or not Path("/proc").is_dir() or Path("/proc", pid).exists()
 
 
 def _stages(show_progress: bool) -> Stage:

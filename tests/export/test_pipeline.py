@@ -23,6 +23,7 @@ from instructor_onnx.session import Session, import_onnxruntime
 from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.graph import GraphBuilder
+from instructor_onnx_export.staging import staged
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import make_checkpoint
@@ -83,6 +84,14 @@ def test_another_folder_in_the_way_is_never_replaced(base_checkpoint: Path, tmp_
     with pytest.raises(ExportError, match="exists and is not a bundle"):
         export(base_checkpoint, tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis/chapter.tex").read_text() == "years of work"
+
+
+def test_the_second_of_two_exports_is_told_before_it_works(tmp_path: Path) -> None:
+    with (
+        staged(tmp_path / "b", overwrite=False),
+        pytest.raises(ExportError, match="b: another export writes there. Wait for it"),
+    ):
+        export(tmp_path / "no checkpoint", tmp_path / "b", overwrite=True)
 
 
 def test_refused_by_min_cosine(base_checkpoint: Path, tmp_path: Path) -> None:
