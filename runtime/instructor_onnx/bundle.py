@@ -9,17 +9,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
 HASH_BLOCK = 1 << 20  # bytes read at a time while hashing
+MOST_MANIFEST = 1 << 20  # bytes; the exporter writes a few thousand
+MOST_TOKENIZER = 64 << 20  # bytes; T5's has 2.4 million, mT5's 16 million
+MOST_TEXT = 1000  # characters of a name or path
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
+
+# The whole numbers of a manifest, and what they may be: past any model there is, and far from any overflow.
+Width = Annotated[int, range(1, 1 << 20)]
+Count = Annotated[int, range(1 << 50)]
+Token = Annotated[int, range(1 << 24)]
 
 T = TypeVar("T")
 
@@ -33,7 +44,7 @@ class File:
     """One file of a bundle."""
 
     path: str  # relative to the bundle, with forward slashes
-    bytes: int
+    bytes: Count
     sha256: str
 
 
@@ -42,19 +53,19 @@ class Model:
     """What the model is: the numbers a reader, a tokenizer check or another runtime needs."""
 
     name: str
-    d_model: int
-    d_ff: int
-    d_kv: int
-    num_heads: int
-    num_layers: int
-    vocab_size: int  # rows of the embedding table; a tokenizer may have fewer tokens
+    d_model: Width
+    d_ff: Width
+    d_kv: Width
+    num_heads: Width
+    num_layers: Width
+    vocab_size: Annotated[int, range(1, 1 << 24)]  # rows of the embedding table; a tokenizer may have fewer tokens
     feed_forward: str  # "relu" or "gated-gelu"
-    embedding_dim: int  # width of sentence_embedding
-    max_seq_length: int  # tokens kept of instruction + text, </s> included
+    embedding_dim: Width  # width of sentence_embedding
+    max_seq_length: Width  # tokens kept of instruction + text, </s> included
     dense: bool  # whether a Dense layer maps d_model to embedding_dim
     normalize: bool  # False: sentence_embedding is left at the length that pooling and Dense gave it
-    pad_token_id: int
-    eos_token_id: int
+    pad_token_id: Token
+    eos_token_id: Token
     source_sha256: dict[str, str]  # the checkpoint files it was made from
 
 
@@ -65,7 +76,7 @@ class Verification:
     engine: str  # as the runtime names it, and its version: "onnxruntime 1.31.1", "native avx2 0.1.0"
     processor: str  # the machine's CPU, as it calls itself
     device: str
-    rows: int  # probe rows compared
+    rows: Count  # probe rows compared
     max_abs_diff: float  # over every number of sentence_embedding (numbers past 1: as a share of the largest)
     token_max_abs_diff: float  # over every number of token_embeddings, likewise
     cosine_mean: float
@@ -81,7 +92,7 @@ class Variant:
     files: tuple[File, ...]
     weight_type: str
     devices: tuple[str, ...]  # where it runs well: "cpu", "cuda"
-    opset: int
+    opset: Annotated[int, range(1, 1000)]
     verification: dict[str, Verification]  # by engine: "onnxruntime", "native"; empty: not verified yet
 
 
@@ -100,12 +111,14 @@ class Manifest:
         """Read and check `folder/manifest.json`.
 
         Raises:
-            BundleError: no such folder or file, malformed JSON, an unknown version, a field that is missing
-                or of the wrong type, or a path that leaves the folder.
+            BundleError: no such folder or file, malformed JSON, an unknown version, a field that is missing,
+                of the wrong type or past its limits, or a path that leaves the folder.
         """
         path = folder / MANIFEST
         if not folder.is_dir():
             raise BundleError(f"{folder}: no such folder. Make a bundle with `instructor-onnx export`.")
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path}: is no regular file. Do not trust this bundle.")
         if not path.is_file():
             hint = (
                 "This is a checkpoint: run `instructor-onnx export` on it first."
@@ -113,14 +126,11 @@ class Manifest:
                 else "Is it an instructor-onnx bundle?"
             )
             raise BundleError(f"{folder}: no {MANIFEST} inside. {hint}")
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise BundleError(f"{path}: not valid JSON ({error}). Copy the bundle again.") from None
+        data = _read_json(path)
         version = data.get("format_version") if isinstance(data, dict) else None
         if version != FORMAT_VERSION:
             raise BundleError(
-                f"{path}: format_version is {version!r}, this instructor-onnx reads {FORMAT_VERSION}. "
+                f"{path}: format_version is {version!r:.60}, this instructor-onnx reads {FORMAT_VERSION}. "
                 "Upgrade instructor-onnx or export the checkpoint again."
             )
         manifest = _parse(cls, data, str(path))
@@ -128,6 +138,15 @@ class Manifest:
             resolve_inside(folder, file.path, named_by=path)
         if not manifest.variants or not all(v.files for v in manifest.variants.values()):
             raise BundleError(f"{path}: every bundle needs a variant, and every variant a file.")
+        for name, variant in manifest.variants.items():
+            # A model names its data files without a folder: those of another one would go unchecked.
+            if len({PurePosixPath(file.path).parent for file in variant.files}) > 1:
+                raise BundleError(f"{path}: the files of {name} lie in more than one folder. Do not trust this bundle.")
+        if manifest.tokenizer.bytes > MOST_TOKENIZER:
+            raise BundleError(
+                f"{path}: tokenizer: bytes is {manifest.tokenizer.bytes:,}, a tokenizer has at most "
+                f"{MOST_TOKENIZER:,}. Do not trust this bundle."
+            )
         return manifest
 
     def write(self, folder: Path) -> None:
@@ -204,23 +223,45 @@ def resolve_inside(folder: Path, relative: str, *, named_by: Path) -> Path:
         or "\0" in relative
         or ".." in parts
     ):
-        raise BundleError(f"{named_by}: the path {relative!r} leaves the folder. Do not trust this folder.")
+        raise BundleError(f"{named_by}: the path {relative!r:.200} leaves the folder. Do not trust this folder.")
     path = folder / relative
     root = folder.resolve()
     inside = [root]
     if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
         inside.append(root.parent.parent / "blobs")
-    target = path.resolve()
+    try:
+        target = path.resolve()
+        target.is_file()  # Python 3.13 resolves a path that is too long, and fails here
+    except (OSError, RuntimeError, ValueError) as error:  # too long, links in a circle, half a surrogate pair
+        raise BundleError(
+            f"{named_by}: the path {relative!r:.60} cannot be looked up ({error!s:.100}). Do not trust this folder."
+        ) from None
     if not any(target.is_relative_to(allowed) for allowed in inside):
         raise BundleError(f"{path}: a link that leads out of the folder. Do not trust this folder.")
     return path
+
+
+def _read_json(path: Path) -> Any:
+    """What a JSON file holds, read if it is of a manifest's size."""
+    try:
+        if (size := path.stat().st_size) > MOST_MANIFEST:
+            raise BundleError(f"{path}: {size:,} bytes, a manifest has at most {MOST_MANIFEST:,}. Is it a bundle's?")
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not valid JSON ({error}). Copy the bundle again.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _parse(kind: type[T], value: Any, where: str) -> T:
     """Build dataclass `kind` from JSON, field by field; `where` is the path to name in errors."""
     if not isinstance(value, Mapping):
         raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     arguments = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name not in value:
@@ -234,14 +275,28 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
-        return {str(key): _convert(inner[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {_text(key, where): _convert(inner[1], item, f"{where}.{key:.60}") for key, item in value.items()}
     if origin is tuple:
         if not isinstance(value, list):
             raise BundleError(f"{where}: expected a list, found {type(value).__name__}.")
         return tuple(_convert(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return _parse(typing.cast(type, hint), value, where)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise BundleError(f"{where}: expected {hint.__name__}, found {value!r:.60}.")
+    plain, allowed = (inner[0], inner[1]) if origin is Annotated else (hint, None)
+    accepted = (int, float) if plain is float else plain
+    if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
+        raise BundleError(f"{where}: expected {plain.__name__}, found {value!r:.60}.")
+    if allowed is not None and value not in allowed:
+        raise BundleError(
+            f"{where}: expected a whole number from {allowed[0]:,} to {allowed[-1]:,}, found {value!r:.60}."
+        )
+    if plain is float and not abs(value) <= sys.float_info.max:
+        raise BundleError(f"{where}: expected a finite number, found {value!r:.60}.")
+    return _text(value, where) if isinstance(value, str) else value
+
+
+def _text(value: str, where: str) -> str:
+    """A name or path that can be printed and looked up."""
+    if len(value) > MOST_TEXT or UNPRINTABLE.search(value):
+        raise BundleError(f"{where}: expected at most {MOST_TEXT:,} printable characters, found {value!r:.60}.")
     return value

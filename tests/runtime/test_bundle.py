@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,22 @@ def test_a_version_that_only_equals_it(folder: Path) -> None:
         ),
         (["variants", "fp32", "verification"], 3, "verification: expected an object, found int"),
         (["variants"], {}, "needs a variant"),
+        (["model", "max_seq_length"], 0, "max_seq_length: expected a whole number from 1 to 1,048,575, found 0"),
+        (["model", "max_seq_length"], -3, "max_seq_length: expected a whole number from 1 .*, found -3"),
+        (["model", "embedding_dim"], 10**30, "embedding_dim: expected a whole number .*, found 1000000000000000000000"),
+        (["model", "vocab_size"], 0, "vocab_size: expected a whole number from 1"),
+        (["model", "eos_token_id"], -1, "eos_token_id: expected a whole number from 0"),
+        (["tokenizer", "bytes"], -1, "tokenizer: bytes: expected a whole number from 0"),
+        (["tokenizer", "bytes"], 10**9, "tokenizer: bytes is 1,000,000,000, a tokenizer has at most 67,108,864"),
+        (["variants", "fp32", "opset"], 2**40, "opset: expected a whole number from 1 to 999"),
+        (["variants", "fp32", "verification", "onnxruntime", "cosine_p1"], 10**400, "cosine_p1: .*a finite number"),
+        (["model", "name"], "a\x1b[2J", r"model: name: expected at most 1,000 printable characters, found 'a\\x1b"),
+        (["variants", "fp32", "files", 0, "path"], "a\0b", "path: expected at most 1,000 printable characters"),
+        (["variants", "fp32", "files", 0, "path"], "a" * 5000, "path: expected at most 1,000 printable"),
+        (["variants", "fp32", "files", 0, "path"], "a" * 900, "path 'aaa.* cannot be looked up .*too long"),
+        (["variants", "fp32", "files", 0, "path"], "\ud800", "path: expected at most 1,000 printable characters"),
+        (["variants", "\ud83d"], {}, r"variants: expected .* printable characters, found '\\ud83d'"),
+        (["variants", "fp32", "files", 1, "path"], "tokenizer.json", "files of fp32 lie in more than one folder"),
         (["variants", "fp32", "files"], [], "every variant a file"),
     ],
 )
@@ -154,8 +171,40 @@ def test_a_wrong_field_is_named(folder: Path, path: list[str | int], value: Any,
         Manifest.read(folder)
 
 
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite(folder: Path, text: str) -> None:
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"max_abs_diff": 0.0', f'"max_abs_diff": {text}'))
+    with pytest.raises(BundleError, match=r"is no number of JSON|max_abs_diff: expected a finite number, found inf"):
+        Manifest.read(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json", "fp32/model.onnx.data"])
+def test_a_pipe_in_a_files_place_is_not_opened(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BundleError, match=rf"{name}: (is no regular file|missing)"):
+        check_hashes(folder, Manifest.read(folder).files())
+
+
+def test_a_manifest_too_large_is_not_read(folder: Path) -> None:
+    with (folder / "manifest.json").open("r+b") as file:
+        file.truncate(10**12)  # a hole: no bytes on the disk
+    with pytest.raises(BundleError, match="1,000,000,000,000 bytes, a manifest has at most 1,048,576"):
+        Manifest.read(folder)
+
+
+def test_links_in_a_circle(folder: Path) -> None:
+    path = folder / "fp32/model.onnx"
+    path.unlink()
+    path.symlink_to("model.onnx")
+    with pytest.raises(BundleError, match=r"model\.onnx.*(cannot be looked up|missing)"):
+        check_sizes(folder, Manifest.read(folder).files())
+
+
 @pytest.mark.parametrize(
-    "path", ["../secret", "fp32/../../secret", "/etc/passwd", "C:\\secret", "..\\secret", "", "a\0b", "fp32/../.."]
+    "path", ["../secret", "fp32/../../secret", "/etc/passwd", "C:\\secret", "..\\secret", "", "fp32/../.."]
 )
 def test_a_path_that_leaves_the_folder(folder: Path, path: str) -> None:
     change(folder, ["variants", "fp32", "files", 0, "path"], path)
