@@ -23,35 +23,60 @@ _MESSAGES = {
     "tensor": {13: "entry"},
 }
 _KEY, _VALUE = 1, 2  # of an entry; keys are location, offset, length and checksum
+MOST_MODEL = 4 << 20  # bytes of a model beside its data: instructor-xl's has 0.1 million; a hostile byte takes 2 µs
 
 
 def check_external_data(path: Path, allowed: set[str]) -> None:
     """Refuse a model whose weights lie in any file but the `allowed` ones beside it.
 
     Raises:
-        BundleError: it names another file, or is no ONNX model at all.
+        BundleError: it names another file, is no ONNX model at all, or holds its weights itself.
     """
     try:
-        locations = set(_locations(memoryview(path.read_bytes()), "model"))
+        locations = set(_locations(read_model(path), "model"))
     except (IndexError, ValueError, RecursionError):
         raise BundleError(f"{path}: not an ONNX model. Copy the bundle again.") from None
     for location in locations:
         if location not in allowed:
             raise BundleError(
-                f"{path}: takes weights from {location!r}, which is not in the manifest. Do not trust this bundle."
+                f"{path}: takes weights from {location!r:.200}, which is not in the manifest. Do not trust this bundle."
             )
 
 
 def _locations(data: memoryview, message: str) -> Iterator[str]:
     """Every location of every external_data entry at or below `message`; also one that a later one replaces."""
-    parts = [(number, content) for number, content in fields(data) if not isinstance(content, int)]
+    parts = ((number, content) for number, content in fields(data) if not isinstance(content, int))
     if message == "entry":
-        if any(number == _KEY and bytes(content) == b"location" for number, content in parts):
-            yield from (bytes(content).decode(errors="replace") for number, content in parts if number == _VALUE)
+        keys, values = set(), []
+        for number, content in parts:
+            if number == _KEY:
+                keys.add(bytes(content))
+            elif number == _VALUE:
+                values.append(bytes(content).decode(errors="replace"))
+        yield from values if b"location" in keys else ()
         return
     for number, content in parts:
         if number in _MESSAGES[message]:
             yield from _locations(content, _MESSAGES[message][number])
+
+
+def read_model(path: Path) -> memoryview:
+    """The bytes of a model file, of which every one is looked at.
+
+    Raises:
+        BundleError: there are too many, or it is no file that can be read.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise BundleError(f"{path}: missing. Copy the bundle again, whole.")
+        if (size := path.stat().st_size) > MOST_MODEL:
+            raise BundleError(
+                f"{path}: {size:,} bytes, a model beside its data has at most {MOST_MODEL:,}. "
+                "Export the checkpoint again."
+            )
+        return memoryview(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from instructor_onnx.bundle import BundleError
-from instructor_onnx.external_data import fields, varint
+from instructor_onnx.external_data import fields, read_model, varint
 
 Array = npt.NDArray[Any]
 
+MOST_DIMS = 8  # of a weight; the exporter's have 3
+MOST_NODES = 50_000  # instructor-xl's graph has about 1,000
 # TensorProto.DataType; others are no weights
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
@@ -57,13 +59,17 @@ def read_graph(path: Path) -> Graph:
     weights: dict[str, Array] = {}
     mapped: dict[str, mmap.mmap] = {}
     try:
-        for content in _messages(memoryview(path.read_bytes()), 7):  # ModelProto.graph
-            nodes += [_node(node) for node in _messages(content, 1)]  # GraphProto.node
-            for tensor in _messages(content, 5):  # GraphProto.initializer
-                name, array = _tensor(tensor, path.parent, mapped)
-                if array is not None:
-                    weights[name] = array
-    except (IndexError, ValueError, UnicodeDecodeError, OSError) as error:
+        for content in _messages(read_model(path), 7):  # ModelProto.graph
+            for number, part in fields(content):
+                if number == 1 and not isinstance(part, int):  # GraphProto.node
+                    nodes.append(_node(part))
+                elif number == 5 and not isinstance(part, int):  # GraphProto.initializer
+                    name, array = _tensor(part, path.parent, mapped)
+                    if array is not None:
+                        weights[name] = array
+                if len(nodes) > MOST_NODES:
+                    raise ValueError(f"more than {MOST_NODES:,} operations")
+    except (IndexError, ValueError, OverflowError, OSError) as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}). Copy the bundle again.") from None
     return Graph(tuple(nodes), weights)
 
@@ -89,6 +95,8 @@ def _tensor(data: memoryview, folder: Path, mapped: dict[str, mmap.mmap]) -> tup
     for number, content in fields(data):
         if number == 1:
             dims += [content] if isinstance(content, int) else _packed(content)
+            if len(dims) > MOST_DIMS:  # the product of a million numbers takes minutes
+                raise ValueError(f"a weight of more than {MOST_DIMS} dimensions")
         elif isinstance(content, int):
             data_type = content if number == 2 else data_type
         elif number == 8:
@@ -105,11 +113,13 @@ def _tensor(data: memoryview, folder: Path, mapped: dict[str, mmap.mmap]) -> tup
     if external:
         location = external.get("location", "")
         if location not in mapped:
+            if not (folder / location).is_file():  # a pipe would be waited for
+                raise ValueError(f"{location!r:.200} is no regular file")
             with (folder / location).open("rb") as file:
                 mapped[location] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         first = int(external.get("offset", "0"))
         if first < 0 or int(external.get("length", length)) != length or first + length > len(mapped[location]):
-            raise ValueError(f"{name} lies outside {location!r}")
+            raise ValueError(f"{name} lies outside {location!r:.200}")
         array = np.frombuffer(mapped[location], dtype, math.prod(dims), first)
     else:
         if raw is None or len(raw) != length:
@@ -119,8 +129,9 @@ def _tensor(data: memoryview, folder: Path, mapped: dict[str, mmap.mmap]) -> tup
 
 
 def _packed(data: memoryview) -> list[int]:
-    values, place = [], 0
-    while place < len(data):
+    values: list[int] = []
+    place = 0
+    while place < len(data) and len(values) <= MOST_DIMS:
         value, place = varint(data, place)
         values.append(value)
     return values
