@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "KernelError",
+    "KernelMemoryError",
     "Model",
     "Tokens",
     "built_instruction_sets",
@@ -26,10 +27,15 @@ __all__ = [
 
 ABI = 2
 MESSAGE_SIZE = 512
+OUT_OF_MEMORY = 3  # IK_OUT_OF_MEMORY
 
 
 class KernelError(Exception):
     """A call that the kernels refused; says what was wrong."""
+
+
+class KernelMemoryError(KernelError, MemoryError):
+    """A call that found no memory."""
 
 
 class Config(ctypes.Structure):
@@ -104,8 +110,9 @@ _library = _load()
 
 def _call(name: str, *arguments: object) -> None:
     message = ctypes.create_string_buffer(MESSAGE_SIZE)
-    if getattr(_library, name)(*arguments, message, MESSAGE_SIZE):
-        raise KernelError(message.value.decode(errors="replace"))
+    if code := getattr(_library, name)(*arguments, message, MESSAGE_SIZE):
+        kind = KernelMemoryError if code == OUT_OF_MEMORY else KernelError
+        raise kind(message.value.decode(errors="replace"))
 
 
 def built_instruction_sets() -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from instructor_onnx.bundle import Model
 from instructor_onnx.session import INPUTS, Device, Float32, Int64, Session, import_onnxruntime, unpadded
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ logger = logging.getLogger(__name__)
 
 # What the attention kernel wants a sequence to be a multiple of; other lengths run unfused.
 SEQUENCE_MULTIPLE = 8
-# How onnxruntime's errors say that memory is short: its arena in two ways, the driver, and cuBLAS.
-OUT_OF_MEMORY = re.compile(
-    r"Failed to allocate memory for requested buffer|smaller than requested bytes|out of memory|STATUS_ALLOC_FAILED"
-)
 
 
 class GpuOutOfMemoryError(MemoryError):
@@ -39,8 +35,10 @@ class CudaSession(Session):
     # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
     run_cost = 1024.0
 
-    def __init__(self, session: Any, device: Device, num_threads: int, even_tokens: bool = False) -> None:
-        super().__init__(session, device, num_threads, even_tokens)
+    def __init__(
+        self, session: Any, path: Path, device: Device, num_threads: int, even_tokens: bool, sizes: Model | None
+    ) -> None:
+        super().__init__(session, path, device, num_threads, even_tokens, sizes)
         self._lock = threading.Lock()  # of the buffers below
         self._buffers: dict[int, tuple[Int64, Any]] = {}  # by capacity: on the host, and on the device
         self._most_tokens = sys.maxsize  # of one run, padding counted; lowered where memory was short
@@ -48,7 +46,9 @@ class CudaSession(Session):
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """See `Session.run`; raises GpuOutOfMemoryError."""
         values = self._run_bound(outputs, Device("cpu"), input_ids, attention_mask, pooling_mask)
-        return [value.numpy() for value in values]
+        results = [value.numpy() for value in values]
+        self._check_sizes(outputs, results, input_ids.shape)
+        return results
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """See `Engine`."""
@@ -89,7 +89,7 @@ class CudaSession(Session):
     def _run_bound(self, outputs: list[str], target: Device, *inputs: Int64) -> list[Any]:
         """One run from a buffer on the device: its outputs as onnxruntime's values, on `target`."""
         size = inputs[0].size
-        with self._lock, _memory_errors(size):
+        with self._lock, self._run_errors(size):
             host, buffer = self._buffer(3 * size)
             np.concatenate([array.ravel() for array in inputs], out=host[: 3 * size])
             buffer.update_inplace(host)  # one copy for all three
@@ -102,6 +102,12 @@ class CudaSession(Session):
             self._session.run_with_iobinding(binding)
             values = binding.get_outputs_as_ortvaluevector()
             return [values[place] for place in range(len(outputs))]
+
+    def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
+        return GpuOutOfMemoryError(
+            f"the GPU has no memory for a run of {tokens} tokens: free some of it (`nvidia-smi` shows who uses it), "
+            f"lower max_seq_length, or use device='cpu'. onnxruntime: {error}"
+        )
 
     def _buffer(self, numbers: int) -> tuple[Int64, Any]:
         """Room for so many int64 on the host and on the device; sizes are powers of two, so there are few."""
@@ -145,17 +151,3 @@ def _halves(rows: Int64) -> list[Int64]:
     """The second half, then the first, which is to be popped first."""
     middle = (len(rows) + 1) // 2
     return [rows[middle:], rows[:middle]]
-
-
-@contextlib.contextmanager
-def _memory_errors(tokens: int) -> Iterator[None]:
-    """onnxruntime's many errors of too little memory, as one."""
-    try:
-        yield
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        if not OUT_OF_MEMORY.search(str(error)):
-            raise
-        raise GpuOutOfMemoryError(
-            f"the GPU has no memory for a run of {tokens} tokens: free some of it (`nvidia-smi` shows who uses it), "
-            f"lower max_seq_length, or use device='cpu'. onnxruntime: {error}"
-        ) from error

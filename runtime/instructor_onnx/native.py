@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from instructor_onnx.bundle import BundleError, Model
 from instructor_onnx.initializers import Array, Graph, read_graph
-from instructor_onnx.session import Device, available_cpus
+from instructor_onnx.session import Device, thread_count
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -56,21 +56,27 @@ class NativeSession:
             ImportError: the kernels are not installed, named with the line that installs them.
             RuntimeError: no instruction set of this machine passed its self-check.
             BundleError: the model is not one that the kernels know.
+            MemoryError: there is none for the weights.
+            ValueError: more threads than an engine takes.
         """
         kernels = import_kernels()
-        threads = num_threads or available_cpus()
+        threads = thread_count(num_threads)
         isa = instruction_set()
         graph = read_graph(path)
         config, tensors = _arguments(graph, sizes, path)
         addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in tensors]
         try:
             model = kernels.Model(kernels.Config(**config), addresses, isa, threads)
+        except MemoryError:
+            raise MemoryError(
+                f"{path}: no memory for its weights on the native kernels. Free some, or take a smaller variant."
+            ) from None
         except kernels.KernelError as error:
             raise BundleError(f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'.") from None
         return cls(model, sizes, isa, threads)
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
-        """See `Engine`."""
+        """See `Engine`; MemoryError where there is none for a run."""
         return self._encode(tokens, rows, None)
 
     def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
@@ -86,16 +92,25 @@ class NativeSession:
         ids = np.ascontiguousarray(tokens.ids, dtype=np.int32)
         offsets, starts, rows = (np.ascontiguousarray(a, dtype=np.int64) for a in (tokens.offsets, tokens.starts, rows))
         vectors = np.empty((len(rows), self._sizes.embedding_dim), dtype=np.float32)
-        self._model.encode(
-            kernels.Tokens(ids.ctypes.data, len(ids), offsets.ctypes.data, starts.ctypes.data, len(starts)),
-            rows.ctypes.data,
-            len(rows),
-            self.num_threads,
-            vectors.ctypes.data,
-            vectors.size,
-            None if packed is None else packed.ctypes.data,
-            0 if packed is None else packed.size,
-        )
+        try:
+            self._model.encode(
+                kernels.Tokens(ids.ctypes.data, len(ids), offsets.ctypes.data, starts.ctypes.data, len(starts)),
+                rows.ctypes.data,
+                len(rows),
+                self.num_threads,
+                vectors.ctypes.data,
+                vectors.size,
+                None if packed is None else packed.ctypes.data,
+                0 if packed is None else packed.size,
+            )
+        except MemoryError:
+            longest = tokens.lengths[rows].max(initial=0)
+            raise MemoryError(
+                f"no memory to run {len(rows):,} texts of up to {longest:,} tokens on the native kernels. "
+                "Free some, or lower max_seq_length, batch_size or the number of threads."
+            ) from None
+        except kernels.KernelError as error:
+            raise RuntimeError(f"the native kernels failed: {error} Use engine='onnxruntime', and report it.") from None
         return vectors
 
 
@@ -113,17 +128,29 @@ def import_kernels() -> Any:
 
 
 def is_verified() -> bool:
-    """Whether this machine has an instruction set beyond scalar code that passed its self-check."""
+    """Whether this engine is the default here; raises as `why_not`."""
     return why_not() is None
 
 
 def why_not() -> str | None:
-    """Why this engine is not the default here; None: it is."""
+    """Why this engine is not the default here; None: it is.
+
+    Raises:
+        ImportError, RuntimeError: INSTRUCTOR_ONNX_ISA asks for this engine, and it cannot be had.
+    """
+    named = named_instruction_set()
     try:
-        named = instruction_set() != "scalar" or ISA_VARIABLE in os.environ
+        fast = instruction_set() != "scalar"
     except (ImportError, RuntimeError) as error:
+        if named:
+            raise
         return str(error)
-    return None if named else "of the native kernels only scalar code runs on this machine"
+    return None if fast or named else "of the native kernels only scalar code runs on this machine"
+
+
+def named_instruction_set() -> str | None:
+    """What INSTRUCTOR_ONNX_ISA asks for; None: nothing."""
+    return os.environ.get(ISA_VARIABLE) or None
 
 
 def instruction_set() -> str:
@@ -135,7 +162,7 @@ def instruction_set() -> str:
         ImportError: the kernels are not installed.
         RuntimeError: the one that was named cannot be had, or failed.
     """
-    return _checked(os.environ.get(ISA_VARIABLE))
+    return _checked(named_instruction_set())
 
 
 @functools.cache
@@ -146,7 +173,9 @@ def _checked(named: str | None) -> str:
             kernels.self_check(isa)
         except kernels.KernelError as error:
             if named:
-                raise RuntimeError(f"{ISA_VARIABLE}={named}: {error}") from None
+                raise RuntimeError(
+                    f"{ISA_VARIABLE}={named:.60}: {error} Name another, or leave the variable unset."
+                ) from None
         else:
             return str(isa)
     raise RuntimeError("the native kernels failed their self-check on this machine; use engine='onnxruntime'.")
@@ -158,6 +187,11 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
     int4 = first is not None and first.dtype == np.uint8  # uint8 [out, blocks, block_size / 2], two weights a byte
     tensors = [_weight(graph, name, dtype, path) for name, dtype in _names(sizes, int4)]
     bias = graph.weights["encoder.relative_attention_bias"]
+    if bias.ndim != 2:  # [num_heads, 2 * max_distance + 1]
+        raise BundleError(
+            f"{path}: encoder.relative_attention_bias has {bias.ndim} dimensions, expected 2. "
+            "Use engine='onnxruntime', or export the checkpoint again."
+        )
     config = {
         "d_model": sizes.d_model,
         "d_ff": sizes.d_ff,
@@ -166,7 +200,7 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
         "num_layers": sizes.num_layers,
         "vocab_size": sizes.vocab_size,
         "embedding_dim": sizes.embedding_dim,
-        "max_distance": bias.shape[-1] // 2,
+        "max_distance": bias.shape[1] // 2,
         "gated": sizes.feed_forward == "gated-gelu",
         "dense": sizes.dense,
         "normalize": sizes.normalize,

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instructor_onnx import gpu, saturation
+from instructor_onnx.bundle import BundleError, Model
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -26,6 +28,12 @@ S = TypeVar("S", bound="Session")
 INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
 OR_CPU = "or use device='cpu'."
 INPUTS = ("input_ids", "attention_mask", "pooling_mask")
+MOST_THREADS = 1024  # that the native kernels take; more of onnxruntime's would only wait
+# How onnxruntime's errors say that memory is short: its arena in two ways, C++, the driver, and cuBLAS.
+OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory for requested buffer|smaller than requested bytes|bad_alloc|out of memory"
+    r"|STATUS_ALLOC_FAILED"
+)
 
 
 @dataclass(frozen=True)
@@ -48,15 +56,25 @@ class Session:
     # instructor-mini, and about 24 of the base shape where AMX computes them.
     run_cost = 24.0
 
-    def __init__(self, session: Any, device: Device, num_threads: int, even_tokens: bool = False) -> None:
+    def __init__(
+        self, session: Any, path: Path, device: Device, num_threads: int, even_tokens: bool, sizes: Model | None
+    ) -> None:
         self._session = session
+        self._path = path  # for errors
         self.device = device
         self.num_threads = num_threads
         self._even_tokens = even_tokens
+        self._sizes = sizes
 
     @classmethod
     def open(
-        cls: type[S], path: Path, device: Device, num_threads: int | None = None, *, even_tokens: bool = False
+        cls: type[S],
+        path: Path,
+        device: Device,
+        num_threads: int | None = None,
+        *,
+        even_tokens: bool = False,
+        sizes: Model | None = None,
     ) -> S:
         """Open `path` on `device`.
 
@@ -65,13 +83,15 @@ class Session:
             even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
                 tokens in pairs on x86-64 and rounds a last one without a partner otherwise: in an odd run a text's
                 vector would depend on its batch.
+            sizes: of the bundle's manifest: what a run gives must have them. None: it may have any.
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
             RuntimeError: onnxruntime refuses the model.
+            ValueError: more threads than an engine takes.
         """
+        threads = thread_count(num_threads)
         onnxruntime = import_onnxruntime()
-        threads = num_threads or available_cpus()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -96,7 +116,7 @@ class Session:
             raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
         if on_gpu and gpu.PROVIDER not in session.get_providers():
             raise RuntimeError(f"device='{device}': {gpu.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
-        return cls(session, device, threads, even_tokens)
+        return cls(session, path, device, threads, even_tokens, sizes)
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """One run of the graph; inputs int64 [batch, sequence].
@@ -104,9 +124,15 @@ class Session:
         Args:
             outputs: any of "sentence_embedding" -> float32 [batch, embedding_dim] and
                 "token_embeddings" -> float32 [batch, sequence, d_model].
+
+        Raises:
+            MemoryError, RuntimeError: onnxruntime failed; names the file and the fix.
+            BundleError: an output is not of the manifest's sizes.
         """
         feeds = dict(zip(INPUTS, (input_ids, attention_mask, pooling_mask), strict=True))
-        results: list[Float32] = self._session.run(outputs, feeds)
+        with self._run_errors(input_ids.size):
+            results: list[Float32] = self._session.run(outputs, feeds)
+        self._check_sizes(outputs, results, input_ids.shape)
         return results
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
@@ -117,6 +143,37 @@ class Session:
         """See `Engine`."""
         padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *self._padded(tokens, rows))
         return unpadded(padded, tokens.lengths[rows]), vectors
+
+    def _check_sizes(self, outputs: list[str], results: list[Float32], shape: tuple[int, ...]) -> None:
+        if self._sizes is None:
+            return
+        widths = {"sentence_embedding": self._sizes.embedding_dim, "token_embeddings": self._sizes.d_model}
+        for name, found in zip(outputs, results, strict=True):
+            expected = (*shape[: 1 if name == "sentence_embedding" else 2], widths[name])
+            if getattr(found, "shape", None) != expected or found.dtype != np.float32:
+                raise BundleError(
+                    f"{self._path}: {name} of shape {shape} is {getattr(found, 'dtype', type(found).__name__)} "
+                    f"{getattr(found, 'shape', '')}, by the manifest float32 {expected}. Export the checkpoint again."
+                )
+
+    @contextlib.contextmanager
+    def _run_errors(self, tokens: int) -> Iterator[None]:
+        """onnxruntime's many errors of a run, as two of Python's."""
+        try:
+            yield
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            if OUT_OF_MEMORY.search(str(error)):
+                raise self._memory_error(tokens, error) from error
+            raise RuntimeError(
+                f"{self._path}: onnxruntime failed on a run of {tokens:,} tokens: {error}. `instructor-onnx check` "
+                "tells whether the bundle is whole; if it is, export the checkpoint again."
+            ) from error
+
+    def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
+        return MemoryError(
+            f"{self._path}: no memory for a run of {tokens:,} tokens. Free some, or lower max_seq_length, batch_size "
+            f"or token_budget. onnxruntime: {error}"
+        )
 
     def _padded(self, tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:
         """What a run is fed; where the number of its tokens must be even, the width of an odd batch is."""
@@ -159,6 +216,19 @@ def choose_device(device: str | None) -> Device:
     if reason := gpu.missing(import_onnxruntime(), index):
         raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
     return Device("cuda", index)
+
+
+def thread_count(num_threads: int | None) -> int:
+    """The CPU threads of one run; None: what affinity and container quota allow.
+
+    Raises:
+        ValueError: more than an engine takes.
+    """
+    if num_threads is None:
+        return min(available_cpus(), MOST_THREADS)
+    if not 1 <= num_threads <= MOST_THREADS:
+        raise ValueError(f"num_threads: found {num_threads}, expected a whole number from 1 to {MOST_THREADS}.")
+    return num_threads
 
 
 def available_cpus() -> int:

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native, session
 from instructor_onnx.cli import main
 from instructor_onnx.initializers import read_graph
 from instructor_onnx.inputs import as_rows
@@ -223,6 +224,7 @@ class TestChoice:
 
     @pytest.mark.usefixtures("fresh_choice")
     def test_without_the_kernels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv(native.ISA_VARIABLE, raising=False)  # which would ask for them
         monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
         assert opened("instructor-mini").engine_name == "onnxruntime"
         with pytest.raises(ImportError, match=r"pip install 'instructor-onnx\[native\]'"):
@@ -251,6 +253,30 @@ class TestChoice:
         with pytest.raises(RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: .*no instruction set"):
             opened("instructor-mini", engine="native")
 
+    @pytest.mark.usefixtures("fresh_choice")
+    def test_an_instruction_set_that_was_named_is_never_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(native.ISA_VARIABLE, "sse9")
+        with pytest.raises(
+            RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: .* Name another, or leave the variable unset"
+        ):
+            opened("instructor-mini")
+        with pytest.raises(RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: "):
+            native.why_not()
+        monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
+        with pytest.raises(ImportError, match="the native kernels are not installed"):
+            opened("instructor-mini")
+        monkeypatch.setenv(native.ISA_VARIABLE, "")  # names none
+        assert opened("instructor-mini").engine_name == "onnxruntime"
+
+    @pytest.mark.parametrize("engine", [None, "native", "onnxruntime"])
+    def test_too_many_threads_switch_no_engine(self, engine: str | None) -> None:
+        with pytest.raises(ValueError, match="num_threads: found 1025, expected a whole number from 1 to 1024"):
+            opened("instructor-mini", engine=engine, num_threads=1025)
+
+    def test_as_many_threads_as_there_can_be(self) -> None:
+        model = opened("instructor-mini", engine="native", num_threads=session.MOST_THREADS)
+        assert model.encode("a").shape == (384,)
+
     def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", "instructor-mini"]) == 0
         assert f"native {native.instruction_set()}, cpu: self-check passed" in capsys.readouterr().out
@@ -278,7 +304,55 @@ def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:
     assert done.stdout.split() == ["native", "scalar", mini.encode(ROWS[2]).tobytes().hex()]
 
 
+class TestWithoutMemory:
+    """The kernels find none: at the weights, then at a run."""
+
+    @staticmethod
+    def starve(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+        calls = kernels._library
+        starved = SimpleNamespace(**{name: getattr(calls, name) for name in ("ik_encode", "ik_model_create")})
+
+        def out_of_memory(*arguments: Any) -> int:
+            arguments[-2].value = b"out of memory."
+            return int(kernels.OUT_OF_MEMORY)
+
+        setattr(starved, function, out_of_memory)
+        starved.ik_isa_count, starved.ik_isa_name, starved.ik_model_free = (
+            calls.ik_isa_count,
+            calls.ik_isa_name,
+            calls.ik_model_free,
+        )
+        monkeypatch.setattr(kernels, "_library", starved)
+
+    def test_at_the_weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        native.instruction_set()
+        self.starve(monkeypatch, "ik_model_create")
+        with pytest.raises(MemoryError, match=r"int8/model\.onnx: no memory for its weights"):  # and no other engine
+            opened("instructor-mini")
+
+    def test_at_a_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = opened("instructor-mini", engine="native")
+        self.starve(monkeypatch, "ik_encode")
+        with pytest.raises(MemoryError, match="no memory to run 1 texts of up to 3 tokens .*lower max_seq_length"):
+            model.encode("a text")
+
+    def test_another_failure_of_a_run(self) -> None:
+        model = opened("instructor-mini", engine="native")
+        tokens = model.tokenizer([native_row(["", "a"])], 512)
+        with pytest.raises(RuntimeError, match=r"the native kernels failed: .* Use engine='onnxruntime'"):
+            model.engine.sentence_embeddings(dataclasses.replace(tokens, ids=tokens.ids + 10**6), np.arange(1))
+
+
 class TestBundlesThatItDoesNotKnow:
+    @pytest.mark.parametrize("shape", [(), (4,), (4, 257, 1)])
+    def test_a_position_bias_of_another_shape(self, shape: tuple[int, ...]) -> None:
+        folder = Path(native.__file__).with_name("instructor-mini")
+        graph = read_graph(folder / "int8/model.onnx")
+        weights = dict(graph.weights) | {"encoder.relative_attention_bias": np.zeros(shape, dtype=np.float32)}
+        changed = dataclasses.replace(graph, weights=weights)
+        with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
+            native._arguments(changed, Manifest.read(folder).model, folder / "int8/model.onnx")
+
     def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
         folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
         model = folder / "int8/model.onnx"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import math
 import os
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from instructor_onnx import gpu, session
-from instructor_onnx.session import Device, choose_device
+from instructor_onnx import BundleError, Manifest, gpu, session
+from instructor_onnx.session import Device, Session, choose_device
 
 
 def with_providers(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
@@ -65,6 +67,45 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(RuntimeError, match=r"model.onnx: onnxruntime .* cannot open it"):
         session.Session.open(tmp_path / "model.onnx", Device("cpu"))
+
+
+IDS = np.array([[5, 6, 1]])
+
+
+def test_a_run_that_fails_names_the_file(bundle: Path) -> None:
+    path = bundle / "fp32/model.onnx"
+    opened = Session.open(path, Device("cpu"))
+    for ids in (IDS + 10**6, IDS.astype(np.float32), IDS[0]):  # past the embedding table, of no type, of no shape
+        with pytest.raises(RuntimeError, match=r"fp32/model\.onnx: onnxruntime failed on a run of 3 tokens: .*export"):
+            opened.run(["sentence_embedding"], ids, ids, ids)
+    assert opened.run(["sentence_embedding"], IDS, IDS * 0 + 1, IDS * 0 + 1)[0].shape == (1, 24)
+
+
+@pytest.mark.parametrize("said", ["std::bad_alloc", "Failed to allocate memory for requested buffer of size 8"])
+def test_a_run_without_memory_is_a_memory_error(bundle: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    opened = Session.open(bundle / "fp32/model.onnx", Device("cpu"))
+
+    def fail(outputs: list[str], feeds: Any) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(opened, "_session", SimpleNamespace(run=fail))
+    with pytest.raises(MemoryError, match=rf"model\.onnx: no memory for a run of 3 tokens\. .*batch_size.*{said}"):
+        opened.run(["sentence_embedding"], IDS, IDS, IDS)
+
+
+@pytest.mark.parametrize("name", ["embedding_dim", "d_model"])
+def test_outputs_of_other_sizes_than_the_manifests(bundle: Path, name: str) -> None:
+    changes: dict[str, Any] = {name: 7}
+    sizes = dataclasses.replace(Manifest.read(bundle).model, **changes)
+    opened = Session.open(bundle / "fp32/model.onnx", Device("cpu"), sizes=sizes)
+    with pytest.raises(BundleError, match=r"of shape .* is float32 .*, by the manifest float32 \(.*, 7\)\. Export"):
+        opened.run(["sentence_embedding", "token_embeddings"], IDS, IDS, IDS)
+
+
+@pytest.mark.parametrize("count", [0, 1025, 10**30])
+def test_more_threads_than_there_can_be(bundle: Path, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"num_threads: found {count}, expected a whole number from 1 to 1024"):
+        Session.open(bundle / "fp32/model.onnx", Device("cpu"), count)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
