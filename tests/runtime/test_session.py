@@ -69,7 +69,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         session.Session.open(tmp_path / "model.onnx", Device("cpu"))
 
 
-IDS = np.array([[5, 6, 1]])
+IDS: Any = np.array([[5, 6, 1]])
 
 
 def test_a_run_that_fails_names_the_file(bundle: Path) -> None:
