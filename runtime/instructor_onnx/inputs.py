@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+HALF_PAIR = "half a surrogate pair: decode it with errors='replace', or mend what cut it."
 EXPECTED = "expected a string, [instruction, text] or {'instruction': ..., 'text': ...}"
 
 
@@ -28,9 +29,10 @@ def as_rows(sentences: Any) -> tuple[list[Row], bool]:
 
     Raises:
         TypeError: names the row and what was expected.
+        ValueError: a row holds half a surrogate pair, which has no bytes in UTF-8; names the row.
     """
     if isinstance(sentences, str):
-        return [Row("", sentences)], True
+        return [as_row(sentences, 0)], True
     if isinstance(sentences, Mapping | bytes) or not isinstance(sentences, Iterable):
         raise TypeError(
             f"sentences: found one {type(sentences).__name__}, expected a string or a list of rows; "
@@ -43,9 +45,11 @@ def as_row(row: Any, index: int) -> Row:
     """One row of the input; `index` is its place, for the error.
 
     Raises:
-        TypeError: names the row and what was expected.
+        TypeError, ValueError: as `as_rows`.
     """
     if isinstance(row, str):
+        if not is_unicode(row):
+            raise ValueError(f"row {index}: holds {HALF_PAIR}")
         return Row("", row)
     if isinstance(row, Mapping):
         unknown = set(row) - {"instruction", "text"}
@@ -62,4 +66,14 @@ def as_row(row: Any, index: int) -> Row:
     for name, value in (("instruction", instruction), ("text", text)):
         if not isinstance(value, str):
             raise TypeError(f"row {index}: its {name} is {type(value).__name__} ({value!r:.40}), expected a string.")
+        if not is_unicode(value):
+            raise ValueError(f"row {index}: its {name} holds {HALF_PAIR}")
     return Row(instruction, text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string can be written as UTF-8; half a surrogate pair, as in "\\ud83d", cannot."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -78,3 +78,22 @@ def test_a_wrong_row_is_named(row: Any, message: str) -> None:
 def test_a_wrong_whole_says_what_to_do(given: Any) -> None:
     with pytest.raises(TypeError, match="put it in a list"):
         as_rows(given)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a \ud83d b", "row 1: holds half a surrogate pair"),
+        ("\udcff", "row 1: holds half a surrogate pair"),
+        (["\ud800", "t"], "row 1: its instruction holds half a surrogate pair"),
+        ({"text": "\udfff"}, "row 1: its text holds half a surrogate pair"),
+    ],
+)
+def test_half_a_surrogate_pair_is_named(row: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        as_rows(["fine, \U0001f600 and é too", row])
+
+
+def test_half_a_surrogate_pair_alone() -> None:
+    with pytest.raises(ValueError, match="row 0: holds half a surrogate pair: decode it with errors='replace'"):
+        as_rows("\ud83d")
