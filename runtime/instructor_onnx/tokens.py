@@ -6,16 +6,20 @@ Two masks, two names: `attention_mask` is what the encoder sees (every real toke
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer as FastTokenizer
 
+from instructor_onnx import prefixes
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
 
@@ -24,6 +28,13 @@ FIX = "Use the tokenizer.json that came with the model."
 # Rows tokenised at a time. It bounds the memory of the tokenizer's Encoding objects, and of `encode()` apart from
 # its result; sorted among so many, rows of like length run together with about 1 % of padding.
 CHUNK_ROWS = 2048
+CHUNK_CHARACTERS = 1 << 20  # likewise: characters tokenised at a time, of one row or of many; up to 200 MB
+# The most that is read of a text to find so many tokens, in characters: a T5 piece has at most 16. Only where a text
+# has almost no words (a million characters without a space, say) does more of it matter, and is cut off.
+MOST_READ = 1 << 20
+MOST_READ_PER_TOKEN = 32
+FIRST_READ_PER_TOKEN = 8  # prose has 4 to 5, a space among them
+MOST_GROWTH = 64  # U+FDFA becomes 18 characters
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,28 @@ class Piece(NamedTuple):
 
 
 class Tokenizer:
-    """A T5 tokenizer that joins, strips, counts and cuts as the reference does. Stateless: thread-safe."""
+    """A T5 tokenizer that joins, strips, counts and cuts as the reference does. Stateless: thread-safe.
 
-    def __init__(self, tokenizer: FastTokenizer, *, eos_token_id: int) -> None:
+    Args:
+        borders: where a text may end early (see `prefixes.borders`); None: nowhere.
+        begins_word: of each id whether its piece begins a word, [largest id + 1].
+        path: where it is from, for errors.
+    """
+
+    def __init__(
+        self,
+        tokenizer: FastTokenizer,
+        *,
+        borders: re.Pattern[str] | None,
+        begins_word: npt.NDArray[np.bool_],
+        eos_token_id: int,
+        path: Path,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._borders = borders
+        self._begins_word = begins_word
         self._eos_token_id = eos_token_id
+        self._path = path
 
     @classmethod
     def load(cls, path: Path, *, vocab_size: int, eos_token_id: int) -> Tokenizer:
@@ -108,21 +136,36 @@ class Tokenizer:
         """Take the contents of a `tokenizer.json`; `path` is where they are from, for the error.
 
         Raises:
-            BundleError: unreadable, or it does not fit the model (ids past `vocab_size`, no `</s>` at the end).
+            BundleError: unreadable, or it does not fit the model (ids past `vocab_size`, no `</s>` at the end), or it
+                makes texts many times as long.
         """
-        try:
+        with _library_errors(path, "not a tokenizer that can be read"):
             tokenizer = FastTokenizer.from_buffer(contents)
-        except Exception as error:  # tokenizers raises bare Exception
-            raise BundleError(f"{path}: not a tokenizer that can be read ({error}). {FIX}") from None
         # Published files carry Fixed(512) padding and truncation; lengths are decided here, per call.
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        largest = max(vocabulary.values(), default=-1)
         if largest >= vocab_size:
             raise BundleError(f"{path}: has token id {largest}, the model has {vocab_size} rows. {FIX}")
-        if tokenizer.encode("").ids != [eos_token_id]:
+        with _library_errors(path, "cannot be used"):
+            normalizer, pre_tokenizer = _part(tokenizer.normalizer), _part(tokenizer.pre_tokenizer)
+            longer = prefixes.growth(normalizer)
+        if longer > MOST_GROWTH:
+            raise BundleError(f"{path}: its normalizer can make a text {longer:,.0f} times as long. {FIX}")
+        with _library_errors(path, "cannot be used"):
+            empty = tokenizer.encode("").ids
+        if empty != [eos_token_id]:
             raise BundleError(f"{path}: does not end a text with id {eos_token_id} (</s>). {FIX}")
-        return cls(tokenizer, eos_token_id=eos_token_id)
+        begins_word = np.zeros(largest + 1, dtype=np.bool_)
+        begins_word[[index for piece, index in vocabulary.items() if piece.startswith(prefixes.WORD)]] = True
+        return cls(
+            tokenizer,
+            borders=prefixes.borders(normalizer, pre_tokenizer, list(tokenizer.get_added_tokens_decoder().values())),
+            begins_word=begins_word,
+            eos_token_id=eos_token_id,
+            path=path,
+        )
 
     def __call__(self, rows: list[Row], max_seq_length: int) -> Tokens:
         """Tokenise rows; `max_seq_length` counts tokens, instruction and `</s>` included.
@@ -146,21 +189,25 @@ class Tokenizer:
         The ids may end with `</s>` or not. They give the vector of their text where the tokens of instruction and
         text together are those of each, as they are when the instruction ends with a colon and a space.
         """
-        starts = self._instruction_lengths([Row(instruction, "") for instruction, _ in rows], max_seq_length)
-        known = {
-            text: self._tokenizer.encode(text).ids[:-1] for text in {instruction.strip() for instruction, _ in rows}
-        }
+        instructions = [Row(instruction, "") for instruction, _ in rows]
+        distinct = list(dict.fromkeys(instructions))
+        known = dict(zip(distinct, self._ids(distinct, max_seq_length)[0], strict=True))
         eos = self._eos_token_id
         ids = []
-        for instruction, text_ids in rows:
+        for instruction, (_, text_ids) in zip(instructions, rows, strict=True):
             body = text_ids[:-1] if text_ids and text_ids[-1] == eos else text_ids
-            ids.append([*known[instruction.strip()], *body, eos])
-        return self._packed(ids, starts, max_seq_length)
+            ids.append([*known[instruction][:-1], *body, eos])
+        return self._packed(ids, self._instruction_lengths(instructions, max_seq_length), max_seq_length)
 
-    def pieces(self, row: Row, *, add_special_tokens: bool) -> list[Piece]:
-        """The tokens of one row, not cut, with their places in instruction and text together."""
+    def pieces(self, row: Row, limit: int, *, add_special_tokens: bool) -> list[Piece]:
+        """The tokens of one row with their places in instruction and text together; of more than `limit`, so many
+        and some more."""
         joined = _join(row)
-        encoding = self._tokenizer.encode(joined, add_special_tokens=add_special_tokens)
+
+        def encode(texts: list[str]) -> list[Any]:
+            return self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+
+        ((_, encoding, _),) = self._encodings([row], limit, encode)
         return [
             Piece(token_id, piece, None) if special else Piece(token_id, joined[span[0] : span[1]], span)
             for token_id, piece, span, special in zip(
@@ -169,12 +216,58 @@ class Tokenizer:
         ]
 
     def _joined(self, rows: list[Row], starts: Int64, max_seq_length: int) -> Tokens:
-        # spread over threads by the library
-        encodings = self._tokenizer.encode_batch_fast([_join(row) for row in rows])
-        return self._packed([encoding.ids for encoding in encodings], starts, max_seq_length)
+        ids, unread = self._ids(rows, max_seq_length)
+        return self._packed(ids, starts, max_seq_length, unread)
 
-    def _packed(self, ids: list[list[int]], starts: Int64, max_seq_length: int) -> Tokens:
-        truncated = 0
+    def _ids(self, rows: Sequence[Row], limit: int) -> tuple[list[list[int]], int]:
+        """The ids of each row, `</s>` included; of one that has more than `limit`, one more than that.
+
+        Also how many rows have fewer, but were not read to their end (see MOST_READ).
+        """
+        found: list[list[int]] = [[] for _ in rows]
+        unread = 0
+        # spread over threads by the library
+        for index, encoding, whole in self._encodings(rows, limit, self._tokenizer.encode_batch_fast):
+            found[index] = encoding.ids[: limit + 1]
+            unread += not whole and len(found[index]) <= limit
+        return found, unread
+
+    def _encodings(
+        self, rows: Sequence[Row], limit: int, encode: Callable[[list[str]], list[Any]]
+    ) -> Iterator[tuple[int, Any, bool]]:
+        """Of each row its place, tokenizers' `Encoding` of as much as has `limit` tokens, and whether that is all.
+
+        Beginnings twice as long are tried until one has: no more than twice of any text is tokenised.
+        """
+        most = max(MOST_READ, MOST_READ_PER_TOKEN * limit)
+        size = most if self._borders is None else FIRST_READ_PER_TOKEN * limit
+        waiting: Iterable[int] = range(len(rows))
+        while waiting:
+            again = []
+            for group in _groups(self._beginning(index, _join(rows[index]), size, most) for index in waiting):
+                with _library_errors(self._path, "failed on a text"):
+                    encodings = encode([part.text for part in group])
+                for part, encoding in zip(group, encodings, strict=True):
+                    if part.whole or len(part.text) == most or self._settled(encoding.ids) >= limit:
+                        yield part.row, encoding, part.whole
+                    else:
+                        again.append(part.row)
+            waiting, size = again, 2 * size
+
+    def _beginning(self, index: int, text: str, size: int, most: int) -> _Beginning:
+        beginning = text
+        if self._borders is not None and size < most:
+            beginning = prefixes.beginning(text, size, self._borders)
+        beginning = beginning[:most]
+        return _Beginning(index, beginning, whole=len(beginning) == len(text))
+
+    def _settled(self, ids: list[int]) -> int:
+        """How many of a beginning's tokens the whole text has too: those before its last word."""
+        begins = np.flatnonzero(self._begins_word[ids])
+        return int(begins[-1]) if len(begins) else 0
+
+    def _packed(self, ids: list[list[int]], starts: Int64, max_seq_length: int, unread: int = 0) -> Tokens:
+        truncated = unread
         for index, found in enumerate(ids):
             if len(found) > max_seq_length:
                 truncated += 1
@@ -187,8 +280,8 @@ class Tokenizer:
     def _instruction_lengths(self, rows: list[Row], max_seq_length: int) -> Int64:
         """k of each row: int64 [rows]."""
         distinct = list({row.instruction.strip(): None for row in rows})
-        encodings = self._tokenizer.encode_batch_fast(distinct)
-        counts = [min(len(encoding.ids), max_seq_length) - 1 for encoding in encodings]
+        ids, _ = self._ids([Row(instruction, "") for instruction in distinct], max_seq_length)
+        counts = [min(len(found), max_seq_length) - 1 for found in ids]
         known = {text: count if count > 1 else 0 for text, count in zip(distinct, counts, strict=True)}
         return np.array([known[row.instruction.strip()] for row in rows], dtype=np.int64)
 
@@ -196,3 +289,41 @@ class Tokenizer:
 def _join(row: Row) -> str:
     """Instruction and text as the reference tokenises them."""
     return (row.instruction + row.text.strip()).strip()
+
+
+class _Beginning(NamedTuple):
+    """As much of a row as is tokenised."""
+
+    row: int  # its place
+    text: str  # instruction and text
+    whole: bool  # whether that is all
+
+
+def _groups(parts: Iterable[_Beginning]) -> Iterator[list[_Beginning]]:
+    """So many together as have CHUNK_CHARACTERS, or a longer one, in their order."""
+    group: list[_Beginning] = []
+    characters = 0
+    for part in parts:
+        if group and characters + len(part.text) > CHUNK_CHARACTERS:
+            yield group
+            group, characters = [], 0
+        group.append(part)
+        characters += len(part.text)
+    if group:
+        yield group
+
+
+def _part(part: Any) -> Any:
+    """A normalizer or pre-tokenizer as tokenizer.json has it: what tokenizers pickles of one."""
+    return None if part is None else json.loads(part.__getstate__())
+
+
+@contextlib.contextmanager
+def _library_errors(path: Path, said: str) -> Iterator[None]:
+    """A BundleError for whatever tokenizers raises: bare Exceptions, and panics, which are not even Exceptions."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(f"{path}: {said} ({error}). {FIX}") from None

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import random
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
-from instructor_onnx.tokens import Tokenizer, Tokens
+from instructor_onnx.model import EMBEDDED
+from instructor_onnx.tokens import CHUNK_CHARACTERS, MOST_READ, Tokenizer, Tokens
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordLevel
 
 EOS = 1
+GOLDEN = Path(__file__).parents[1] / "data/golden/instructor-golden"
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +158,147 @@ def test_rows_gathered_from_several_tokens(tokenizer: Tokenizer) -> None:
 
 
 def test_pieces_name_their_characters(tokenizer: Tokenizer) -> None:
-    pieces = tokenizer.pieces(Row("Represent the sentence: ", "  the sea "), add_special_tokens=True)
+    pieces = tokenizer.pieces(Row("Represent the sentence: ", "  the sea "), 100, add_special_tokens=True)
     joined = "Represent the sentence: the sea"
     assert [piece.id for piece in pieces] == tokenizer([Row("", joined)], 512).ids.tolist()
     assert pieces[-1] == (EOS, "</s>", None)
     for piece in pieces[:-1]:
         assert piece.span is not None
         assert joined[piece.span[0] : piece.span[1]] == piece.text
-    assert tokenizer.pieces(Row("", joined), add_special_tokens=False) == pieces[:-1]
+    assert tokenizer.pieces(Row("", joined), 100, add_special_tokens=False) == pieces[:-1]
+
+
+def test_more_pieces_than_wanted_are_not_looked_for(tokenizer: Tokenizer) -> None:
+    pieces = tokenizer.pieces(Row("", "the sea " * 100_000), 10, add_special_tokens=True)
+    assert 10 < len(pieces) < 100
+
+
+# Whatever changes how a text is cut: letters that become several words, marks that join the letter before them, letters
+# that join the next one, spaces of every kind, the sign that stands for one, and the beginnings of special tokens.
+CHARACTERS = [
+    *"abcdeé nt  \t\n\r\u0301\u200d\u0600\u06dd\u0e33\ufdfa\ufdfb½㌀Å´¨ﬁ①▁▁\u3000\xa0\u200b日本のガ",
+    *"\uff9e\uff76각\u1100\u1161\u11a8🇩🇪👨👩🏽क्षि\u0d4e\U000110bd",
+    *("<extra_id_0>", "</s>", "<pad>", "<extra", " the", " river", "wonder", "  ", "\r\n"),
+]
+
+
+def hostile(generator: random.Random) -> str:
+    """Up to a thousand or so of a few of those."""
+    few = generator.sample(CHARACTERS, generator.randint(1, 12))
+    return "".join(generator.choices(few, k=int(10 ** generator.uniform(0.5, 3.0))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["embedded", "golden", "published"])
+def test_a_beginning_is_cut_as_the_whole_text(kind: str, seed: int, request: pytest.FixtureRequest) -> None:
+    """The embedded and the published pre-tokenize at spaces; the golden one replaces them, and strips."""
+    folders = {"embedded": EMBEDDED["instructor-mini"], "golden": GOLDEN}
+    folder = folders[kind] if kind in folders else request.getfixturevalue("shared") / "instructor-large"
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.load(file, vocab_size=40_000, eos_token_id=EOS)
+    whole = FastTokenizer.from_file(str(file))
+    whole.no_padding()
+    whole.no_truncation()
+    generator = random.Random(seed)
+    rows = [Row(generator.choice(["", "Represent the: ", hostile(generator)]), hostile(generator)) for _ in range(60)]
+    for limit in (1, 2, 3, 8, 16):
+        tokens = tokenizer(rows, limit)
+        for index, row in enumerate(rows):
+            expected = whole.encode((row.instruction + row.text.strip()).strip()).ids
+            if len(expected) > limit:
+                expected = [*expected[: limit - 1], EOS]
+            k = min(len(whole.encode(row.instruction.strip()).ids), limit) - 1
+            assert tokens.ids[tokens.offsets[index] : tokens.offsets[index + 1]].tolist() == expected, (limit, row)
+            assert tokens.starts[index] == (k if k > 1 else 0), (limit, row)
+
+
+class Counted:
+    """The library's tokenizer, and how many characters it was given at a time."""
+
+    def __init__(self, tokenizer: FastTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.given: list[int] = []
+
+    def encode_batch_fast(self, texts: list[str]) -> Any:
+        self.given.append(sum(map(len, texts)))
+        return self._tokenizer.encode_batch_fast(texts)
+
+
+@pytest.fixture
+def counted(tokenizer: Tokenizer, plain: FastTokenizer, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    counted = Counted(plain)
+    monkeypatch.setattr(tokenizer, "_tokenizer", counted)
+    return counted
+
+
+@pytest.mark.parametrize("text", ["the sea " * 100_000, "\ufdfa " * 100_000, "the\u3000" * 100_000])
+def test_of_a_long_text_only_what_is_kept_is_tokenised(tokenizer: Tokenizer, counted: Counted, text: str) -> None:
+    tokens = tokenizer([Row("Represent the sentence: ", text)], 512)
+    assert tokens.lengths.tolist() == [512]
+    assert tokens.truncated == 1
+    assert sum(counted.given) < 20_000
+
+
+def test_a_text_without_words_is_read_up_to_a_bound_and_reported(tokenizer: Tokenizer, counted: Counted) -> None:
+    tokens = tokenizer([Row("", "\u0e33" * 3_000_000), Row("", "the sea")], 512)
+    assert tokens.lengths[0] < 512  # of one unknown character three million times
+    assert tokens.truncated == 1
+    assert max(counted.given) <= MOST_READ
+
+
+def test_many_long_texts_are_tokenised_few_at_a_time(tokenizer: Tokenizer, counted: Counted) -> None:
+    tokens = tokenizer([Row("", "the sea " * 5000)] * 300, 512)
+    assert tokens.lengths.tolist() == [512] * 300
+    assert max(counted.given) <= CHUNK_CHARACTERS
+    assert len(counted.given) > 1
+
+
+def damaged(tokenizer_files: Path, tmp_path: Path, **parts: Any) -> Path:
+    """A tokenizer.json with other parts."""
+    contents = json.loads((tokenizer_files / "tokenizer.json").read_text(encoding="utf-8"))
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(contents | parts), encoding="utf-8")
+    return path
+
+
+def replace(pattern: dict[str, str], content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+def charsmap(replacement: str) -> dict[str, Any]:
+    trie = bytes(1024)
+    contents = struct.pack("<I", len(trie)) + trie + replacement.encode() + b"\0"
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(contents).decode()}
+
+
+@pytest.mark.parametrize(
+    "normalizers",
+    [
+        [replace({"String": "a"}, "aaaaaaaaaa")] * 9,
+        [replace({"String": "ab"}, "abab" * 100)],
+        [replace({"Regex": "a"}, "b" * 100)],
+        [replace({"Regex": ""}, "b"), {"type": "Sequence", "normalizers": [replace({"String": "b"}, "b" * 40)]}],
+        [charsmap("a" * 100)],
+    ],
+)
+def test_a_tokenizer_that_makes_texts_longer_and_longer(
+    tokenizer_files: Path, tmp_path: Path, normalizers: list[dict[str, Any]]
+) -> None:
+    path = damaged(tokenizer_files, tmp_path, normalizer={"type": "Sequence", "normalizers": normalizers})
+    with pytest.raises(BundleError, match=r"tokenizer.json: its normalizer can make a text [\d,]+ times as long"):
+        Tokenizer.load(path, vocab_size=10_000, eos_token_id=EOS)
+
+
+def test_a_panic_of_the_library_is_an_error_of_the_bundle(
+    tokenizer: Tokenizer, tokenizer_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PanicException(BaseException):  # as pyo3's: no Exception, and of a module that cannot be imported
+        pass
+
+    class Panicking:
+        def encode_batch_fast(self, texts: list[str]) -> Any:
+            raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(tokenizer, "_tokenizer", Panicking())
+    with pytest.raises(BundleError, match=r"tokenizer.json: failed on a text \(index out of bounds\). Use the tok"):
+        tokenizer([Row("", "the sea")], 512)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ Input = str | list[int]  # a text, or its token ids
 Inputs = str | list[str] | list[int] | list[list[int]]
 # Characters (or ids) that take less time to tokenise than to hand to another thread and back.
 TOKENIZED_AT_ONCE = 2000
-UNCUT = sys.maxsize  # as max_seq_length: keep every token
+MOST_PIECES = 65_536  # of an answer of /tokenize, which has about 70 bytes for each
 
 
 class Embedded(NamedTuple):
@@ -147,7 +146,17 @@ class Service:
             raise ApiError("invalid", "inputs: expected a string or a list of strings.", param="inputs")
 
         def pieces() -> list[list[Piece]]:
-            return [self.model.tokenizer.pieces(row, add_special_tokens=add_special_tokens) for row in texts]
+            found, left = [], MOST_PIECES
+            for row in texts:
+                found.append(self.model.tokenizer.pieces(row, left, add_special_tokens=add_special_tokens))
+                left -= len(found[-1])
+                if left < 0:
+                    raise ApiError(
+                        "payload_too_large",
+                        f"inputs: more than {MOST_PIECES:,} tokens. Send fewer at once.",
+                        param="inputs",
+                    )
+            return found
 
         with self._place():
             return await asyncio.get_running_loop().run_in_executor(self._tokenizing, pieces)
@@ -208,7 +217,7 @@ class Service:
 
     def _tokens(self, rows: list[tuple[str, Input]], cut: bool, field: str) -> Tokens:
         tokenizer, longest = self.model.tokenizer, self.model.max_seq_length
-        limit = longest if cut else UNCUT
+        limit = longest if cut else longest + 1  # a token too many tells as much as all
         texts = [Row(instruction, text) for instruction, text in rows if isinstance(text, str)]
         if texts:
             tokens = tokenizer(texts, limit)
@@ -221,7 +230,7 @@ class Service:
             index = int(np.argmax(lengths > longest))
             raise ApiError(
                 "invalid",
-                f"{field}[{index}]: {lengths[index]:,} tokens with its instruction, at most {longest:,} are embedded; "
+                f"{field}[{index}]: more than {longest:,} tokens with its instruction, which is all that is embedded; "
                 "shorten it, or allow it to be cut with `truncate`.",
                 param=field,
             )
