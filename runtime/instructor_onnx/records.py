@@ -6,18 +6,20 @@ import csv
 import gzip
 import hashlib
 import json
+import math
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
 from instructor_onnx.inputs import Row
 
 INPUT_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text"}
 MAX_LINE = 1 << 26  # bytes; a file without line ends must not fill the memory
+MAX_DEPTH = 100  # of lists and objects in a jsonl line; what is deeper, an output may be unable to write
 
 
 class Record(NamedTuple):
@@ -93,8 +95,14 @@ def input_format_of(source: Path | None) -> str:
 
 @contextmanager
 def open_lines(source: Path | None) -> Iterator[Lines]:
-    """The lines of a file, unpacked where it ends in .gz, or (None) of stdin."""
+    """The lines of a file, unpacked where it ends in .gz, or (None) of stdin.
+
+    Raises:
+        ValueError: stdin is closed.
+    """
     if source is None:
+        if sys.stdin is None:
+            raise ValueError("stdin: is closed. Name a file, or send texts through a pipe.")
         yield Lines(sys.stdin.buffer, "stdin")
     else:
         with cast(BinaryIO, gzip.open(source) if source.suffix == ".gz" else source.open("rb")) as stream:
@@ -130,7 +138,9 @@ def _read_jsonl(lines: Lines) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_no_number, parse_float=_finite)
+            if line.count("[") + line.count("{") > MAX_DEPTH and _is_deep(value):
+                raise ValueError(f"more than {MAX_DEPTH} lists and objects in each other")
             if "\\u" in line:  # an escape can smuggle in half a surrogate pair, which nothing can write
                 json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
@@ -138,12 +148,48 @@ def _read_jsonl(lines: Lines) -> Iterator[tuple[int, Any]]:
         yield lines.number, value
 
 
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON; write null")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits:.40} is more than a float can hold; write a string")
+    return number
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and objects lie in each other more than MAX_DEPTH deep."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _read_csv(lines: Lines) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(MAX_LINE)  # the default, 131,072 characters, is less than a long document
-    reader = csv.reader(iter(lines), strict=True)
+    first = size = 0
+
+    def lines_of_a_row() -> Iterator[str]:
+        nonlocal size
+        for line in lines:
+            size += len(line)
+            if size > MAX_LINE:
+                raise lines.error(first, f"a row of more than {MAX_LINE:,} characters. Is a quote left open?")
+            yield line
+
+    reader = csv.reader(lines_of_a_row(), strict=True)
     header: list[str] | None = None
     while True:
-        first = lines.number + 1
+        first, size = lines.number + 1, 0
         try:
             values = next(reader, None)
         except csv.Error as error:

@@ -84,6 +84,15 @@ def test_columns(columns: Columns, expected: Row) -> None:
         ("{", Columns(), "not valid JSON"),
         ("[" * 100_000, Columns(), "not valid JSON"),
         (r'{"text": "\ud800"}', Columns(), "not valid JSON .*surrogates"),
+        ('{"text": "a", "x": NaN}', Columns(), "not valid JSON .NaN is no number of JSON; write null"),
+        ('{"text": "a", "x": [-Infinity]}', Columns(), "-Infinity is no number of JSON"),
+        ('{"text": "a", "x": 1e999}', Columns(), "1e999 is more than a float can hold; write a string"),
+        ('{"text": "a", "x": ' + "1" * 5000 + "}", Columns(), "not valid JSON .*digits"),
+        (
+            '{"text": "a", "x": ' + '{"x": [' * 50 + "]}" * 50 + "}",
+            Columns(),
+            "more than 100 lists and objects in each",
+        ),
         (b"\xff", Columns(), "not UTF-8"),
         ("7", Columns(), "found int, expected an object, a string or"),
         ("null", Columns(), "found NoneType"),
@@ -126,6 +135,27 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(monkeypatch: pytest.M
     assert len(rows("x" * 99 + "\n", "text")) == 1
     with pytest.raises(ValueError, match="line 2: longer than 100 bytes"):
         read("a\n" + "x" * 1000, "text")
+
+
+def test_as_deep_as_may_be() -> None:
+    nested = "[" * 99 + "]" * 99
+    (record,) = read('{"text": "[{", "x": ' + nested + "}", "jsonl")
+    assert json.dumps(record.fields["x"]) == nested
+    assert rows(json.dumps("[{" * 200), "jsonl") == [Row("", "[{" * 200)]
+
+
+def test_a_csv_row_that_goes_on_and_on_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many quoted fields of many lines, none of them too long."""
+    monkeypatch.setattr(records, "MAX_LINE", 100)
+    assert len(rows("text\n" + '"a\nb"\n' * 100, "csv")) == 100
+    with pytest.raises(ValueError, match="in, line 2: a row of more than 100 characters"):
+        read("text\n" + '"a\nb",' * 100, "csv")
+
+
+def test_stdin_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ValueError, match="stdin: is closed"), open_lines(None):
+        pass
 
 
 def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
