@@ -239,12 +239,21 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--presets", type=Path, metavar="FILE", help="named instructions, as a JSON object")
     command.add_argument("--preset", action="append", default=[], metavar="NAME=INSTRUCTION", help="one more of them")
     command.add_argument("--api-key-file", type=Path, metavar="FILE", help="keys, one a line; a request needs one")
+    command.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that requests may be addressed to, where only this machine can reach the server and it has "
+        "no key; may be given several times (any name may, where others can, or where it has a key)",
+    )
     command.add_argument("--access-log", action="store_true", help="a line on stderr for each request")
 
     request = command.add_argument_group("limits of a request")
     _add_limit(request, "--payload-limit", Options.payload_limit, "bytes of a body")
     _add_limit(request, "--max-client-batch-size", Options.max_client_batch_size, "inputs of a request")
-    _add_limit(request, "--body-timeout", Options.body_timeout, "seconds until the body must have come")
+    _add_limit(request, "--body-timeout", Options.body_timeout, "seconds until a head, and then a body, must have come")
+    _add_limit(request, "--write-timeout", Options.write_timeout, "seconds until the answer must have been read")
     request.add_argument(
         "--auto-truncate",
         action=argparse.BooleanOptionalAction,
@@ -253,6 +262,7 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     )
 
     load = command.add_argument_group("limits of all requests together")
+    _add_limit(load, "--max-connections", Options.max_connections, "open connections")
     _add_limit(load, "--max-concurrent-requests", Options.max_concurrent_requests, "requests being answered")
     _add_limit(load, "--max-queue-tokens", Options.max_queue_tokens, "tokens that wait for a run")
     _add_limit(load, "--drain-timeout", Options.drain_timeout, "seconds to finish what runs, after SIGTERM")

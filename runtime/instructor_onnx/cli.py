@@ -196,6 +196,7 @@ def _serve(args: argparse.Namespace) -> None:
     options = server.Options(
         host=args.host,
         port=args.port,
+        allowed_hosts=tuple(args.allowed_host),
         model_names=tuple(args.served_model_name),
         presets=server.read_presets(args.presets, args.preset),
         api_keys=server.read_api_keys(args.api_key_file, os.environ.get(server.API_KEY)),
@@ -203,6 +204,8 @@ def _serve(args: argparse.Namespace) -> None:
         max_client_batch_size=args.max_client_batch_size,
         auto_truncate=args.auto_truncate,
         body_timeout=args.body_timeout,
+        write_timeout=args.write_timeout,
+        max_connections=args.max_connections,
         max_concurrent_requests=args.max_concurrent_requests,
         max_queue_tokens=args.max_queue_tokens,
         drain_timeout=args.drain_timeout,

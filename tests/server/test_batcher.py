@@ -60,7 +60,7 @@ def batcher(engine: EchoEngine) -> Iterator[Batcher]:
 
 
 def make(engine: EchoEngine, **options: Any) -> Batcher:
-    limits = {"token_budget": BUDGET, "max_queue_tokens": 10_000, **options}
+    limits = {"token_budget": BUDGET, "max_queue_tokens": 10_000, "end": lambda error: None, **options}
     return Batcher(cast(Engine, engine), embedding_dim=2, metrics=Metrics(), **limits)
 
 

@@ -30,10 +30,8 @@ def connection(client: httpx.Client) -> Iterator[socket.socket]:
 
 def request(body: Any, path: str = "/embed") -> bytes:
     content = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 def in_background(client: httpx.Client, inputs: Any) -> concurrent.futures.Future[httpx.Response]:

@@ -37,7 +37,7 @@ class Client:
 
     def send(self, path: str, body: Any) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
 
     async def post(self, path: str, body: Any) -> tuple[int, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import cycle, islice, repeat
@@ -56,20 +56,30 @@ class Batcher:
     Args:
         token_budget: most tokens of one run, padding counted; a longer row is a run of its own.
         max_queue_tokens: most tokens that wait.
+        end: called, in the thread, with an error that ends the thread; every request has failed then.
     """
 
     def __init__(
-        self, engine: Engine, *, embedding_dim: int, token_budget: int, max_queue_tokens: int, metrics: Metrics
+        self,
+        engine: Engine,
+        *,
+        embedding_dim: int,
+        token_budget: int,
+        max_queue_tokens: int,
+        metrics: Metrics,
+        end: Callable[[BaseException], None],
     ) -> None:
         self._engine = engine
         self._embedding_dim = embedding_dim
         self._token_budget = token_budget
         self._max_queue_tokens = max_queue_tokens
         self._metrics = metrics
+        self._end = end
+        self._unanswered: set[Job] = set()
         self._jobs: dict[Job, None] = {}  # those with waiting rows, in the order of their turns
         self._queue_tokens = 0  # of waiting rows
         self._tokens_done, self._seconds_busy = 0, 0.0  # since the start, for Retry-After
-        self._closed = False
+        self._closed = self._failed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -97,6 +107,8 @@ class Batcher:
     def _add(self, job: Job) -> None:
         count = sum(job.lengths)
         with self._changed:
+            if self._failed:
+                raise ApiError("stopping", "The server failed and is being stopped; try again later.", retry_after=1)
             if self._queue_tokens and self._queue_tokens + count > self._max_queue_tokens:
                 seconds = self._queue_tokens * self._seconds_busy / max(1, self._tokens_done)
                 raise ApiError(
@@ -104,13 +116,15 @@ class Batcher:
                     f"{self._queue_tokens:,} tokens are waiting already; try again later.",
                     retry_after=min(MAX_RETRY_AFTER, max(1, math.ceil(seconds))),
                 )
+            self._unanswered.add(job)
             self._jobs[job] = None
             self._count(count)
             self._changed.notify()
 
     def _withdraw(self, job: Job) -> None:
-        """Forget the rows that wait still."""
+        """Forget the job, and the rows of it that wait still."""
         with self._changed:
+            self._unanswered.discard(job)
             if job in self._jobs:
                 del self._jobs[job]
                 self._count(-sum(job.lengths[row] for row in job.waiting))
@@ -120,6 +134,17 @@ class Batcher:
         self._metrics.queue_tokens.set(self._queue_tokens)
 
     def _work(self) -> None:
+        try:
+            self._empty()
+        except BaseException as error:  # nobody else would learn of it, and every request would wait for ever
+            with self._changed:
+                self._failed = True
+                unanswered = list(self._unanswered)
+            for job in unanswered:
+                self._fail(job, error)
+            self._end(error)
+
+    def _empty(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs or self._closed)
@@ -162,7 +187,7 @@ class Batcher:
     def _run(self, places: list[Place]) -> None:
         try:
             vectors = self._vectors(places)
-        except Exception as error:  # whatever an engine raises is the request's failure, not the thread's
+        except BaseException as error:  # whatever an engine raises is the request's failure, not the thread's
             jobs = {job: None for job, _ in places}
             if len(jobs) == 1:
                 self._fail(places[0][0], error)
@@ -192,7 +217,7 @@ class Batcher:
         self._metrics.batch_rows.observe(len(places))
         return vectors
 
-    def _fail(self, job: Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: BaseException) -> None:
         self._withdraw(job)
         failure = ApiError("backend", f"The model failed on this request: {error or type(error).__name__}.")
         failure.__cause__ = error

@@ -17,13 +17,19 @@ KINDS = {
     "not_found": (404, "invalid_request_error", "Validation"),
     "model_not_found": (404, "invalid_request_error", "Validation"),
     "method_not_allowed": (405, "invalid_request_error", "Validation"),
+    "head_timeout": (408, "invalid_request_error", "Validation"),
     "body_timeout": (408, "invalid_request_error", "Validation"),
     "payload_too_large": (413, "invalid_request_error", "Validation"),
+    "misdirected": (421, "invalid_request_error", "Validation"),
     "invalid": (422, "invalid_request_error", "Validation"),
     "overloaded": (429, "rate_limit_error", "Overloaded"),
+    "head_too_large": (431, "invalid_request_error", "Validation"),
     "backend": (500, "server_error", "Backend"),
     "not_ready": (503, "server_error", "Unhealthy"),
+    "stopping": (503, "server_error", "Unhealthy"),
+    "too_many_connections": (503, "server_error", "Overloaded"),
 }
+ECHOED = 60  # characters of a request that an answer repeats at most
 INPUT_FORMS = "expected a string, a list of strings, a list of token ids, or a list of lists of token ids"
 
 
@@ -58,12 +64,18 @@ class ApiError(Exception):
         return Response(dumps(content), status_code=status, headers=headers, media_type="application/json")
 
 
+def echoed(text: object) -> str:
+    """What a request said, for the sentence about it: short, and without half of a surrogate pair."""
+    start = str(text)[: ECHOED + 1].encode(errors="backslashreplace").decode()
+    return start if len(start) <= ECHOED else f"{start[:ECHOED]}…"
+
+
 def from_validation(error: RequestValidationError) -> ApiError:
     """The first thing that a body has wrong, in a sentence."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return ApiError("malformed", f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.")
-    field = str(first["loc"][1]) if len(first["loc"]) > 1 else None
+    field = echoed(first["loc"][1]) if len(first["loc"]) > 1 else None
     if field is None:
         return ApiError("invalid", "The body has to be a JSON object, sent as Content-Type: application/json.")
     if field in ("input", "inputs"):
@@ -76,7 +88,7 @@ def from_validation(error: RequestValidationError) -> ApiError:
 def from_http(request: Request, error: HTTPException) -> ApiError:
     """What the framework itself refuses."""
     if error.status_code == 404:
-        return ApiError("not_found", f"There is no {request.url.path}; GET /openapi.json lists what there is.")
+        return ApiError("not_found", f"There is no {echoed(request.url.path)}; GET /openapi.json lists what there is.")
     if error.status_code == 405:
-        return ApiError("method_not_allowed", f"{request.method} {request.url.path} is not answered.")
+        return ApiError("method_not_allowed", f"{echoed(request.method)} {echoed(request.url.path)} is not answered.")
     return ApiError("malformed", "The body is not JSON that can be read.")

@@ -1,20 +1,24 @@
-"""What happens to a request before and around its route: the key, the body's limits, a client that leaves."""
+"""What happens to a request before and around its route: its host and key, the body's limits, a client that leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
+from collections.abc import Collection
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from instructor_onnx.server.errors import ApiError
+from instructor_onnx.server.errors import ApiError, echoed
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.options import Options
 
 OPEN_ROUTES = ("/health",)  # probes have no key
 ROUTES = ("/v1/embeddings", "/v1/models", "/", "/embed", "/tokenize", "/info", "/health", "/metrics", "/openapi.json")
+LINGER = 5  # seconds in which a client that is refused may still send
 
 
 class ClientGone(Exception):
@@ -22,10 +26,15 @@ class ClientGone(Exception):
 
 
 class Gate:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, options: Options, metrics: Metrics) -> None:
+    Args:
+        hosts: what a request's `Host` may name; None: anything.
+    """
+
+    def __init__(self, app: ASGIApp, options: Options, metrics: Metrics, hosts: Collection[str] | None) -> None:
         self._app = app
+        self._hosts = hosts
         self._keys = [key.encode() for key in options.api_keys]
         self._payload_limit = options.payload_limit
         self._body_timeout = options.body_timeout
@@ -39,22 +48,59 @@ class Gate:
         path = scope["path"]
         route = path if path in ROUTES else "other"  # a label of few values, whatever clients ask for
 
+        answered = False
+
         async def counted(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 self._metrics.requests.labels(route, message["status"]).inc()
                 self._metrics.duration.labels(route).observe(time.perf_counter() - started)
             await send(message)
 
         try:
+            self._check_host(scope)
             self._check_key(scope)
             body = await self._read(scope, receive)
+            await self._answer(scope, body, receive, counted)
         except ApiError as error:
-            self._metrics.errors.labels(error.kind).inc()
-            await error.response(path)(scope, receive, counted)
+            await self._tell(error, path, counted, more_body=True)
+            await _discard(receive)  # closed at once, the answer would be lost where the client still sends
+            await counted({"type": "http.response.body"})
         except ClientGone:
             self._metrics.errors.labels("disconnected").inc()
-        else:
-            await self._answer(scope, body, receive, counted)
+        except asyncio.CancelledError:  # uvicorn's, when --drain-timeout is over
+            if not answered:
+                sentence = "The server is being stopped, and had no time for this request; try again later."
+                await self._tell(ApiError("stopping", sentence, retry_after=1), path, counted)
+        except BaseException:  # a panic of the tokenizer is no Exception, which the application would have answered
+            if not answered:
+                await self._tell(ApiError("backend", "An error of the server; its log has the details."), path, counted)
+            raise  # uvicorn logs it
+
+    async def _tell(self, error: ApiError, path: str, send: Send, *, more_body: bool = False) -> None:
+        """Answer with an error, after which the connection is closed."""
+        self._metrics.errors.labels(error.kind).inc()
+        answer = error.response(path)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": more_body})
+
+    def _check_host(self, scope: Scope) -> None:
+        """A web page can point its own name at this machine, and so ask what only this machine's programs may."""
+        host = Headers(scope=scope).get("host")
+        if self._hosts is None or host is None:  # HTTP/1.0, which no browser speaks
+            return
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            name = None
+        if name not in self._hosts:
+            raise ApiError(
+                "misdirected",
+                f"Host: found {echoed(host)!r}, which is no name of this server; expected one of "
+                f"{', '.join(sorted(self._hosts))}. Allow it with --allowed-host, or serve with an API key.",
+            )
 
     def _check_key(self, scope: Scope) -> None:
         if not self._keys or scope["path"] in OPEN_ROUTES:
@@ -115,3 +161,15 @@ class Gate:
             await asyncio.wait((answering,))
         else:
             answering.result()
+
+
+async def _discard(receive: Receive) -> None:
+    """Read the rest of a request, as far as it comes soon."""
+
+    async def read() -> None:
+        message: Message = {"more_body": True}
+        while message.get("more_body", False):  # a disconnect has none
+            message = await receive()
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), LINGER)

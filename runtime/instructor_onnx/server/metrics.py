@@ -28,6 +28,7 @@ class Metrics:
             "instructor_truncated_inputs", "Inputs cut to the model's max_seq_length", registry=registry
         )
         self.queue_tokens = Gauge("instructor_queue_tokens", "Tokens that wait for a run", registry=registry)
+        self.connections = Gauge("instructor_connections", "Open connections", registry=registry)
         self.in_progress = Gauge("instructor_requests_in_progress", "Requests being embedded", registry=registry)
 
     def text(self) -> bytes:

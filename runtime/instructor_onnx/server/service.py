@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from instructor_onnx.inputs import Row
+from instructor_onnx.inputs import Row, is_unicode
 from instructor_onnx.model import INSTRUCTOR
 from instructor_onnx.server.batcher import Batcher
-from instructor_onnx.server.errors import ApiError
+from instructor_onnx.server.errors import ApiError, echoed
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.options import Options
 from instructor_onnx.session import available_cpus
@@ -26,6 +26,7 @@ Input = str | list[int]  # a text, or its token ids
 Inputs = str | list[str] | list[int] | list[list[int]]
 # Characters (or ids) that take less time to tokenise than to hand to another thread and back.
 TOKENIZED_AT_ONCE = 2000
+WARM_UP_TOKENS = 512  # a row of 32,768 takes half a minute
 MOST_PIECES = 65_536  # of an answer of /tokenize, which has about 70 bytes for each
 
 
@@ -40,10 +41,13 @@ class Service:
     """A model that is ready, and the queue before it.
 
     Args:
-        model: is warmed up here, with a row of `max_seq_length` tokens.
+        model: is warmed up here.
+        end: called with what has ended the queue's thread, after which nothing is embedded any more.
     """
 
-    def __init__(self, model: INSTRUCTOR, options: Options, metrics: Metrics) -> None:
+    def __init__(
+        self, model: INSTRUCTOR, options: Options, metrics: Metrics, end: Callable[[BaseException], None]
+    ) -> None:
         self.model = model
         self.options = options
         self.model_names = options.model_names or (model.manifest.model.name,)
@@ -56,14 +60,15 @@ class Service:
         self._in_progress = 0
         self.tokenization_workers = min(4, available_cpus())
         self._tokenizing = ThreadPoolExecutor(self.tokenization_workers, thread_name_prefix="tokenize")
-        longest = model.tokenizer.from_ids([("", [0] * model.max_seq_length)], model.max_seq_length)
-        model.engine.sentence_embeddings(longest, np.arange(1))  # now, not in the first request
+        long = model.tokenizer.from_ids([("", [0] * WARM_UP_TOKENS)], min(WARM_UP_TOKENS, model.max_seq_length))
+        model.engine.sentence_embeddings(long, np.arange(1))  # now, not in the first request
         self._batcher = Batcher(
             model.engine,
             embedding_dim=model.get_sentence_embedding_dimension(),
             token_budget=model.token_budget,
             max_queue_tokens=options.max_queue_tokens,
             metrics=metrics,
+            end=end,
         )
 
     def close(self) -> None:
@@ -81,7 +86,9 @@ class Service:
             return ""
         if model not in self._instructions:
             raise ApiError(
-                "model_not_found", f"model: there is no {model!r}; there are {', '.join(self.models())}.", param="model"
+                "model_not_found",
+                f"model: there is no {echoed(model)!r}; there are {', '.join(self.models())}.",
+                param="model",
             )
         return self._instructions[model]
 
@@ -90,7 +97,7 @@ class Service:
         if name not in self.options.presets:
             known = ", ".join(self.options.presets) or "none"
             raise ApiError(
-                "invalid", f"prompt_name: there is no preset {name!r}; there are: {known}.", param="prompt_name"
+                "invalid", f"prompt_name: there is no preset {echoed(name)!r}; there are: {known}.", param="prompt_name"
             )
         return self.options.presets[name]
 
@@ -119,7 +126,7 @@ class Service:
         width = self.model.get_sentence_embedding_dimension()
         if dimensions is not None and not 1 <= dimensions <= width:
             raise ApiError(
-                "invalid", f"dimensions: found {dimensions}, this model has 1 to {width}.", param="dimensions"
+                "invalid", f"dimensions: found {echoed(dimensions)}, this model has 1 to {width}.", param="dimensions"
             )
         rows = self._rows(inputs, instruction, field)
         with self._place():
@@ -209,7 +216,7 @@ class Service:
                 param=field,
             )
         for index, (prefix, text) in enumerate(rows):
-            if not _is_unicode(prefix) or (isinstance(text, str) and not _is_unicode(text)):
+            if not is_unicode(prefix) or (isinstance(text, str) and not is_unicode(text)):
                 raise ApiError(
                     "invalid", f"{field}[{index}]: half of a surrogate pair (as \\ud83d alone) is no text.", param=field
                 )
@@ -258,11 +265,3 @@ class Service:
 def _size(rows: list[tuple[str, Input]]) -> int:
     """Characters (or ids) that are tokenised: one instruction in a body is joined to each of its inputs."""
     return sum(len(instruction) + len(text) for instruction, text in rows)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
