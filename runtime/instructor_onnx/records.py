@@ -46,6 +46,7 @@ class Lines:
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self.name = name
         self.number = 0  # of the line handed out last, from 1
+        self.bytes = 0  # handed out
         self._stream = stream
         self._digest = hashlib.sha256()
 
@@ -61,6 +62,7 @@ class Lines:
     def __iter__(self) -> Iterator[str]:
         while raw := self._readline():
             self.number += 1
+            self.bytes += len(raw)
             self._digest.update(raw)
             if len(raw) > MAX_LINE:
                 raise self.error(self.number, f"longer than {MAX_LINE:,} bytes. Is --input-format right?")
@@ -203,11 +205,11 @@ def _read_csv(lines: Lines) -> Iterator[tuple[int, Any]]:
         if header is None:
             header = values
             if len(set(header)) < len(header):
-                raise lines.error(first, f"the header names a column twice ({', '.join(header)}). Rename one.")
+                raise lines.error(first, f"the header names a column twice ({', '.join(header):.200}). Rename one.")
         elif len(values) != len(header):
             raise lines.error(
                 first,
-                f"{len(values)} fields, the header has {len(header)} ({', '.join(header)}). "
+                f"{len(values)} fields, the header has {len(header)} ({', '.join(header):.200}). "
                 'Put "..." around fields with commas.',
             )
         else:
@@ -244,7 +246,7 @@ def _as_record(line: int, value: Any, columns: Columns) -> Record:
 
 def _string(fields: dict[str, Any], column: str, option: str) -> str:
     if column not in fields:
-        raise ValueError(f"no column {column!r} (it has {', '.join(map(str, fields))}). Name one with {option}.")
+        raise ValueError(f"no column {column!r} (it has {', '.join(map(str, fields)):.200}). Name one with {option}.")
     value = fields[column]
     if not isinstance(value, str):
         raise ValueError(

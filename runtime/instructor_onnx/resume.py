@@ -22,6 +22,7 @@ from typing import Any
 from instructor_onnx.writers import DATA, MERGED, PARTS
 
 STATE_VERSION = 1
+MOST_STATE = 1 << 24  # bytes; an instruction of the command line may be part of it
 LOCK, STATE, NEW_STATE = "lock", "state.json", "state.json.new"
 
 
@@ -37,17 +38,33 @@ class State:
 
     @classmethod
     def read(cls, folder: Path) -> State | None:
-        """The state of an interrupted run; None: nothing was saved."""
+        """The state of an interrupted run; None: nothing was saved.
+
+        Raises:
+            ValueError: it is damaged, or of another version.
+        """
         path = folder / STATE
-        if not path.exists():
+        if not path.is_file():
             return None
         try:
+            if (size := path.stat().st_size) > MOST_STATE:
+                raise ValueError(f"{size:,} bytes")
             state = cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: cannot be read ({error}). Begin anew with --restart.") from None
+            state._check()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: cannot be read ({error!s:.200}). Begin anew with --restart.") from None
         if state.version != STATE_VERSION:
             raise ValueError(f"{path}: written by another version of instructor-onnx. Begin anew with --restart.")
         return state
+
+    def _check(self) -> None:
+        for name in ("version", "rows", "position"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < 1 << 62:
+                raise ValueError(f"{name} is {value!r:.40}")
+        for name, kind in (("input_sha256", str), ("fixed", dict)):
+            if type(getattr(self, name)) is not kind:
+                raise ValueError(f"{name} is {getattr(self, name)!r:.40}")
 
     def write(self, folder: Path) -> None:
         """Replace the state at once, and have it on the disk."""
@@ -68,8 +85,15 @@ def work_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         RuntimeError: another process holds it.
+        FileExistsError: something in its place, or in it, is not of this program's making.
     """
-    folder.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder}: is no folder, and the unfinished output goes there. Move it away.")
+    for path in folder.iterdir():
+        if _is_ours(path) and (path.is_symlink() or not path.is_file()):  # writing there would write somewhere else
+            raise FileExistsError(f"{path}: is no regular file, so no run of this program made it. Remove {folder}.")
     with (folder / LOCK).open("a+b") as file:
         try:
             try_lock(file.fileno())
@@ -108,8 +132,12 @@ def clear(folder: Path) -> None:
     """Remove what runs have left in a work folder, the state first: without it, the rest means nothing."""
     (folder / STATE).unlink(missing_ok=True)
     for path in sorted(folder.iterdir()):
-        if path.name in (DATA, MERGED, NEW_STATE) or path.match(PARTS):
+        if _is_ours(path) and path.name != LOCK:
             path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in (LOCK, STATE, NEW_STATE, DATA, MERGED) or path.match(PARTS)
 
 
 def sync_folder(folder: Path) -> None:

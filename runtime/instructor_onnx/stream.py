@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ from instructor_onnx.writers import DATA, check_available, json_lines, open_writ
 Float32 = npt.NDArray[np.float32]
 
 CHUNK_ROWS = 512  # seconds of work for a slow model on a CPU, and enough to sort by length
+CHUNK_BYTES = 16 << 20  # of input, after which a chunk ends early: so many rows of 64 MB each fit no memory
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 LINES_NAMED = 5  # lines that a warning names before it only counts
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,14 @@ class Summary:
     seconds: float
 
 
+def output_path(name: str) -> Path | None:
+    """Where the output of that name goes: a link is followed, and None is stdout, whatever it is called."""
+    if name in STDOUT:
+        return None
+    path = Path(name)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def model_identity(model: INSTRUCTOR) -> dict[str, Any]:
     """What makes vectors of two runs belong together; threads and batch size do not."""
     return {
@@ -100,8 +111,8 @@ def prepare(job: Job) -> int | None:
         The number of rows; None for an input that can be read only once (stdin, a pipe).
 
     Raises:
-        FileNotFoundError, FileExistsError, ImportError: with the fix.
-        ValueError: a bad row; names the line, the column and the fix.
+        FileNotFoundError, FileExistsError, IsADirectoryError, ImportError: with the fix.
+        ValueError: a bad row; names the line, the column and the fix. Or a stream that is closed.
     """
     check_available(job.output_format)
     if job.target is not None:
@@ -110,10 +121,14 @@ def prepare(job: Job) -> int | None:
             raise FileNotFoundError(f"{job.target.parent}: no such folder. Make it first: mkdir -p.")
     elif job.output_format != "jsonl":
         raise ValueError(f"stdout takes jsonl, not {job.output_format}. Name a file with -o.")
+    elif sys.stdout is None:
+        raise ValueError("stdout: is closed. Name a file with -o.")
     if job.source is None:
         return None
     if not job.source.exists():
         raise FileNotFoundError(f"{job.source}: no such file. For stdin, say -.")
+    if job.source.is_dir():
+        raise IsADirectoryError(f"{job.source}: is a folder. Name a file of texts.")
     if not job.source.is_file():
         return None
     with open_lines(job.source) as lines:
@@ -167,7 +182,7 @@ def _to_file(
         position=state.position if state else None,
     )
     with closing(writer), _progress(resumed, total, show) as progress:
-        for chunk in _chunks(records, job.chunk_rows):
+        for chunk in _chunks(records, lines, job):
             writer.append([record.fields for record in chunk], _embed(model, chunk, job, lines))
             rows += len(chunk)
             State(STATE_VERSION, rows, writer.position, lines.sha256, fixed).write(job.folder)
@@ -182,7 +197,7 @@ def _to_file(
 def _to_stdout(model: Encoder, job: Job, lines: Lines, total: int | None, show: bool) -> int:
     rows = 0
     with _progress(0, total, show) as progress:
-        for chunk in _chunks(_read(lines, job), job.chunk_rows):
+        for chunk in _chunks(_read(lines, job), lines, job):
             vectors = _embed(model, chunk, job, lines)
             sys.stdout.buffer.write(json_lines([record.fields for record in chunk], vectors, job.embedding_column))
             sys.stdout.buffer.flush()
@@ -218,8 +233,17 @@ def _read(lines: Lines, job: Job) -> Iterator[Record]:
     return read_records(lines, job.input_format, dataclasses.replace(job.columns, reserved=job.reserved))
 
 
-def _chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
-    while chunk := list(itertools.islice(records, size)):
+def _chunks(records: Iterator[Record], lines: Lines, job: Job) -> Iterator[list[Record]]:
+    """Rows that are embedded and saved together; where one chunk ends depends only on the input since the last."""
+    instruction = len(job.columns.fixed_instruction or "")
+    chunk: list[Record] = []
+    begun = lines.bytes
+    for record in records:
+        chunk.append(record)
+        if len(chunk) == job.chunk_rows or lines.bytes - begun + len(chunk) * instruction > CHUNK_BYTES:
+            yield chunk
+            chunk, begun = [], lines.bytes
+    if chunk:
         yield chunk
 
 
@@ -249,7 +273,7 @@ def _last_state(job: Job, fixed: dict[str, Any]) -> State | None:
         before = state.fixed.get(name)
         if before != value:
             raise ValueError(
-                f"{job.folder}: was begun with {name} = {before!r}, now it is {value!r}. "
+                f"{job.folder}: was begun with {name} = {before!r:.200}, now it is {value!r:.200}. "
                 "Give the same again to continue, or begin anew with --restart."
             )
     return state
@@ -272,6 +296,10 @@ def _skip(records: Iterator[Record], lines: Lines, state: State, job: Job) -> No
 def _refuse_existing(target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a folder. Name a file with -o.")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise FileExistsError(
+            f"{target}: is no regular file, and is not replaced. For a pipe or device, say -o - and >."
+        )
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: exists. Name another output, or replace it with --overwrite.")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ Fields = list[dict[str, Any]]
 OUTPUT_FORMATS = {".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 NPY_HEADER = 128  # bytes; numpy pads a 2-D header to this, with room for any number of rows
 ROW_GROUP = 8192  # rows; parquet parts are merged into groups of about this many
+GROUP_BYTES = 1 << 26  # or into smaller ones of about this size
 DATA = "data"  # the growing file of npy and jsonl
 PART, PARTS = "part-{:06d}.parquet", "part-*.parquet"
 MERGED = "merged.parquet"
@@ -193,7 +195,8 @@ class ParquetWriter:
         self._schema = self._pa.schema([(column, vector)])
         self.position = 0
         for number in range(parts):
-            self._schema = self._widened(self._pq.read_schema(self._part(number)))
+            with self._part_errors(number):
+                self._schema = self._widened(self._pq.read_schema(self._part(number)))
             self.position += 1
 
     def append(self, fields: Fields, vectors: Float32) -> None:
@@ -250,14 +253,22 @@ class ParquetWriter:
         return self._pa.table(columns, schema=schema)
 
     def _read(self, number: int) -> Any:
-        return self._pq.read_table(self._part(number), partitioning=None)
+        with self._part_errors(number):
+            return self._pq.read_table(self._part(number), partitioning=None)
+
+    @contextmanager
+    def _part_errors(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, self._pa.ArrowException) as error:
+            raise ValueError(f"{self._part(number)}: cannot be read ({error}). Begin anew with --restart.") from None
 
     def _groups(self) -> Iterable[Any]:
         """All parts in the common schema, several small ones together."""
         waiting: list[Any] = []
         for number in range(self.position):
             waiting.append(self._cast(self._read(number), self._schema))
-            if sum(map(len, waiting)) >= ROW_GROUP:
+            if sum(map(len, waiting)) >= ROW_GROUP or sum(table.nbytes for table in waiting) >= GROUP_BYTES:
                 yield self._pa.concat_tables(waiting)
                 waiting = []
         if waiting:

@@ -273,17 +273,130 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
     assert go(job).rows == ROWS + 1
 
 
+class Sizes(FakeModel):
+    """Counts the characters of each call."""
+
+    def __init__(self, on_call: Callable[[int], None] = lambda call: None) -> None:
+        super().__init__(on_call)
+        self.sizes: list[int] = []
+
+    def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
+        self.sizes.append(sum(len(row.instruction) + len(row.text) for row in sentences))
+        return super().encode(sentences, batch_size, show_progress_bar)
+
+
+@pytest.mark.parametrize("instruction", [None, "i" * 200])
+@pytest.mark.parametrize("input_format", ["jsonl", "csv", "text"])
+def test_a_chunk_ends_early_where_rows_are_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input_format: str, instruction: str | None
+) -> None:
+    """The bound is of bytes, also of columns that are only carried over, and a resumed run has the same chunks."""
+    monkeypatch.setattr(stream, "CHUNK_BYTES", 1000)
+    rows = [{"id": index, "text": "x" * (index * 37 % 600)} for index in range(ROWS)]
+    source = write_input(tmp_path, input_format, rows)
+    columns = Columns(fixed_instruction=instruction)
+    whole = Sizes()
+    go(job_for(source, tmp_path / "whole.npy", columns=columns), whole)
+    assert max(whole.sizes) < 1000 + 600 + 200
+    assert len(whole.sizes) > ROWS / CHUNK
+    for death in range(2, len(whole.sizes)):
+
+        def die(call: int, death: int = death) -> None:
+            if call == death:
+                raise Died
+
+        job = job_for(source, tmp_path / "out.npy", columns=columns, overwrite=True)
+        with pytest.raises(Died):
+            go(job, Sizes(die))
+        rest = Sizes()
+        go(job, rest)
+        assert rest.sizes == whole.sizes[death - 1 :]
+        assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_columns_that_are_only_carried_over_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(writers, "GROUP_BYTES", 1000)
+    rows: list[dict[str, Any]] = [{"text": "a", "rest": "x" * 600} for _ in range(6)]
+    model = Sizes()
+    go(job_for(write_input(tmp_path, "jsonl", rows), tmp_path / "out.parquet"), model)
+    assert model.sizes == [2, 2, 2]
+    assert load(tmp_path / "out.parquet")[0] == rows
+
+
 def test_batch_size_may_change(tmp_path: Path) -> None:
     assert go(dataclasses.replace(interrupted(tmp_path), batch_size=1)).resumed_rows == 2 * CHUNK
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', '{"version": 9, "rows": 0}'])
+STATE: dict[str, Any] = {"version": 1, "rows": 20, "position": 608, "input_sha256": "0", "fixed": {}}
+WRONG: list[tuple[str, Any]] = [
+    *(("rows", value) for value in (-1, 2.5, "20", True, None, 10**30, [20])),
+    *(("position", value) for value in (-1, 6e2, "608", 2**70)),
+    *(("fixed", value) for value in ([], "x", None, 7)),
+    *(("input_sha256", value) for value in (7, None, {})),
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", '{"version": 1}', '{"version": 9, "rows": 0}', "[" * 100_000, '"\\ud800"', "NaN"),
+        *(json.dumps(STATE | {name: value}) for name, value in WRONG),
+    ],
+)
 def test_a_damaged_state_names_the_way_out(tmp_path: Path, text: str) -> None:
     job = interrupted(tmp_path)
     (job.folder / "state.json").write_text(text)
     with pytest.raises(ValueError, match=r"state\.json: .*--restart"):
         go(job)
     assert go(dataclasses.replace(job, restart=True)).rows == ROWS
+
+
+def test_a_state_too_large_is_not_read(tmp_path: Path) -> None:
+    job = interrupted(tmp_path)
+    with (job.folder / "state.json").open("r+b") as file:
+        file.truncate(10**12)  # a hole: no bytes on the disk
+    with pytest.raises(ValueError, match=r"state\.json: cannot be read \(1,000,000,000,000 bytes\).*--restart"):
+        go(job)
+
+
+@pytest.mark.parametrize("damage", [lambda part: part.unlink(), lambda part: part.write_bytes(b"PAR1"), None])
+def test_a_damaged_part_names_the_way_out(tmp_path: Path, damage: Callable[[Path], object] | None) -> None:
+    job = interrupted(tmp_path, "parquet")
+    if damage is None:
+        state = json.loads((job.folder / "state.json").read_text())
+        (job.folder / "state.json").write_text(json.dumps(state | {"position": 10**18}))
+    else:
+        damage(job.folder / "part-000001.parquet")
+    with pytest.raises(ValueError, match=r"part-00000\d\.parquet: cannot be read .*--restart"):
+        go(job)
+    assert go(dataclasses.replace(job, restart=True)).rows == ROWS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize("name", ["lock", "state.json", "state.json.new", "data", "part-000000.parquet"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_nothing_is_written_through_what_someone_else_laid_there(tmp_path: Path, name: str, kind: str) -> None:
+    job = job_for(write_input(tmp_path, "jsonl", texts()), tmp_path / "out.npy")
+    job.folder.mkdir()
+    (tmp_path / "precious").write_text("precious")
+    if kind == "link":
+        (job.folder / name).symlink_to(tmp_path / "precious")
+    elif kind == "pipe":
+        os.mkfifo(job.folder / name)
+    else:
+        (job.folder / name).mkdir()
+    for restart in (False, True):
+        with pytest.raises(FileExistsError, match=rf"{name}: is no regular file.*Remove .*out\.npy\.partial"):
+            go(dataclasses.replace(job, restart=restart))
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_file_in_the_work_folders_place(tmp_path: Path) -> None:
+    job = job_for(write_input(tmp_path, "jsonl", texts()), tmp_path / "out.npy")
+    job.folder.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"out\.npy\.partial: is no folder"):
+        go(job)
 
 
 def test_a_short_partial_output_names_the_way_out(tmp_path: Path) -> None:
@@ -338,6 +451,48 @@ def test_an_existing_output_survives_until_the_end(tmp_path: Path) -> None:
     assert np.load(job.target).shape == (ROWS, DIM)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_pipes_devices_and_links_that_lead_nowhere_are_not_replaced(tmp_path: Path, overwrite: bool) -> None:
+    source = write_input(tmp_path, "text", texts(3))
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "circle.npy").symlink_to("circle.npy")
+    for name in ("pipe.npy", "circle.npy", os.devnull):
+        target = stream.output_path(str(tmp_path / name))
+        job = Job(source, target, "text", "npy", overwrite=overwrite)
+        with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
+            go(job)
+        with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
+            run(FakeModel(), job, identity=IDENTITY, total=None, show_progress=False)
+    assert (tmp_path / "pipe.npy").is_fifo()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_link_is_written_where_it_leads(tmp_path: Path, exists: bool) -> None:
+    source = write_input(tmp_path, "text", texts())
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk/real.npy", tmp_path / "out.npy"
+    link.symlink_to("disk/real.npy")
+    if exists:
+        real.write_bytes(b"old")
+    job = Job(source, stream.output_path(str(link)), "text", "npy", overwrite=exists)
+    assert job.folder == tmp_path / "disk/real.npy.partial"
+    go(job)
+    assert link.is_symlink()
+    assert np.load(real).shape == (ROWS, DIM)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_names_of_stdout(name: str) -> None:
+    assert stream.output_path(name) is None
+
+
+def test_a_closed_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(ValueError, match="stdout: is closed. Name a file with -o"):
+        prepare(Job(write_input(tmp_path, "text", texts(3)), None, "text", "jsonl"))
+
+
 def test_in_place(tmp_path: Path) -> None:
     source = write_input(tmp_path, "jsonl", texts())
     go(job_for(source, source, overwrite=True))
@@ -368,6 +523,7 @@ def test_a_folder_of_someone_elses_is_left_alone(tmp_path: Path) -> None:
         ("no.txt", "out.npy", FileNotFoundError, r"no\.txt: no such file"),
         ("in.txt", "no/out.npy", FileNotFoundError, "no: no such folder"),
         ("in.txt", ".npy", IsADirectoryError, r"\.npy: is a folder"),
+        (".npy", "out.npy", IsADirectoryError, r"\.npy: is a folder. Name a file of texts"),
     ],
 )
 def test_paths_that_cannot_be(tmp_path: Path, source: str, target: str, error: type[Exception], message: str) -> None:
