@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instructor_onnx.engine import Engine
+from instructor_onnx.server import batcher as batcher_module
 from instructor_onnx.server.batcher import Batcher
 from instructor_onnx.server.errors import ApiError
 from instructor_onnx.server.metrics import Metrics
@@ -148,6 +149,50 @@ def test_a_full_queue_refuses_but_never_for_good(engine: EchoEngine) -> None:
 
     asyncio.run(ask())
     batcher.close()
+
+
+def test_a_panic_of_the_engine_is_the_requests_own(engine: EchoEngine, batcher: Batcher) -> None:
+    class Panic(BaseException):
+        """As a pyo3 library's, which is no Exception."""
+
+    def panics(tokens: Tokens, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        raise Panic("index out of bounds")
+
+    async def ask() -> None:
+        answers = engine.sentence_embeddings
+        engine.sentence_embeddings = panics  # type: ignore[method-assign]
+        with pytest.raises(ApiError, match="failed on this request: index out of bounds"):
+            await batcher.embed(tokens_of([3], 1))
+        engine.sentence_embeddings = answers  # type: ignore[method-assign]
+        assert (await batcher.embed(tokens_of([4], 2))).tolist() == [[2, 4]]
+
+    asyncio.run(ask())
+
+
+def test_a_queue_that_fails_fails_every_request(engine: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[BaseException] = []
+    batcher = make(engine, end=ends.append)
+    failure = MemoryError("nothing left")
+
+    def fails(*arguments: Any, **options: Any) -> None:
+        raise failure
+
+    async def ask() -> None:
+        running = await occupy(engine, batcher)
+        waiting = [asyncio.ensure_future(batcher.embed(tokens_of([BUDGET] * 2, mark))) for mark in (1, 2)]
+        await until_waiting(batcher, 4 * BUDGET)
+        monkeypatch.setattr(batcher_module, "plan_batches", fails)  # between two runs
+        engine.may_run.set()
+        assert (await running).tolist() == [[0, 1]]
+        for answer in waiting:
+            with pytest.raises(ApiError, match="failed on this request: nothing left"):
+                await answer
+        with pytest.raises(ApiError, match="failed and is being stopped"):
+            await batcher.embed(tokens_of([1], 3))
+
+    asyncio.run(ask())
+    batcher.close()
+    assert ends == [failure]
 
 
 def test_closing_finishes_what_waits(engine: EchoEngine) -> None:

@@ -14,9 +14,11 @@ import httpx
 import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR
-from instructor_onnx.server import Options
+from instructor_onnx.server import Options, batcher, gate
+from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.run import Server
 from instructor_onnx.server.schemas import EmbeddingsRequest, EmbedRequest, TokenizeRequest
+from instructor_onnx.server.service import Service
 from pydantic import BaseModel, ValidationError
 
 from tests.server.conftest import HeldEngine, Start, is_ready, load, metric, serving, wait_until
@@ -127,6 +129,29 @@ def test_payload_limit(start: Start) -> None:
     assert metric(client, 'instructor_errors_total{kind="payload_too_large"}') == 2
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_ends_its_connection(
+    start: Start, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
+    monkeypatch.setattr(gate, "LINGER", 0.2)
+    client = start(payload_limit=10_000)
+    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000000000"
+    chunk = b"2710\r\n" + b" " * 10_000 + b"\r\n"
+    with connection(client) as raw:
+        raw.sendall(f"POST /embed HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
+        raw.sendall(2 * chunk)
+        answer = b""
+        while not answer.endswith(b"}"):  # it comes while the body is still sent
+            answer += raw.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"\r\nconnection: close\r\n" in answer
+        assert b"10,000 bytes" in answer
+        raw.sendall(2 * chunk)
+        with contextlib.suppress(ConnectionResetError):
+            assert raw.recv(1000) == b""
+    assert is_ready(client)
+
+
 def test_slow_and_half_open_clients_hold_up_nobody(start: Start) -> None:
     client = start(body_timeout=1, max_concurrent_requests=1)
     whole = request({"inputs": "a"})
@@ -135,10 +160,14 @@ def test_slow_and_half_open_clients_hold_up_nobody(start: Start) -> None:
         for index, raw in enumerate(raws):
             raw.sendall(whole[: (0, 10, len(whole) - 3)[index % 3]])  # nothing, half a head, half a body
         assert client.post("/embed", json={"inputs": "a"}).status_code == 200
-        answered = [raw.recv(1000) for raw in raws[2::3]]
+        answered = [raw.recv(1000) for index, raw in enumerate(raws) if index % 3]
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answered)
+        assert all(b"\r\nconnection: close\r\n" in answer for answer in answered)
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
     assert metric(client, 'instructor_errors_total{kind="body_timeout"}') == 20
+    assert (
+        metric(client, 'instructor_errors_total{kind="head_timeout"}') <= 20
+    )  # those with half a head, by now or soon
 
 
 def test_a_client_that_reads_nothing_holds_no_place(start: Start) -> None:
@@ -270,6 +299,139 @@ def test_stopping_finishes_what_runs_and_refuses_the_rest(held: HeldEngine, mode
         assert not answer.done()
         held.may_run.set()
         np.testing.assert_allclose(answer.result().json(), model.encode(["a", "b"]), atol=1e-6)
+
+
+def test_what_is_not_done_in_time_is_told_so(held: HeldEngine) -> None:
+    with serving(load, drain_timeout=1) as server, httpx.Client(base_url=server.url, timeout=None) as client:
+        wait_until(lambda: is_ready(client))
+        held.may_run.clear()
+        running, waiting = in_background(client, "a"), in_background(client, ["b"] * 10)
+        wait_until(lambda: metric(client, "instructor_requests_in_progress") == 2)
+        with connection(client) as raw:
+            raw.sendall(request({"inputs": "a"})[:-3])  # its body never comes
+            wait_until(lambda: metric(client, "instructor_connections") == 4)
+            server.stop()
+            for answer in (running.result(), waiting.result()):
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+                assert answer.json()["error"].startswith("The server is being stopped, and had no time")
+            assert raw.recv(1000).startswith(b"HTTP/1.1 503")
+        held.may_run.set()
+
+
+def test_a_queue_that_fails_ends_the_server(held: HeldEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(load, Options(port=0))
+    ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            server.run()
+        except BaseException as error:
+            ended.set_exception(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with httpx.Client(base_url=server.url, timeout=None) as client:
+        wait_until(lambda: is_ready(client))
+        monkeypatch.setattr(batcher, "plan_batches", lambda *arguments, **options: 1 / 0)
+        answer = client.post("/embed", json={"inputs": "a"})
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "The model failed on this request: division by zero."
+    thread.join()
+    with pytest.raises(ZeroDivisionError):
+        ended.result()
+
+
+class Panic(BaseException):
+    """As the tokenizer library's, which is no Exception."""
+
+
+@pytest.mark.parametrize("size", [1, 10_000])  # tokenised at once, and in another thread
+def test_a_panic_is_the_requests_own(start: Start, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    client = start()
+
+    def panics(service: Service, rows: list[tuple[str, Any]], *arguments: Any) -> Any:
+        raise Panic("index out of bounds")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Service, "_tokens", panics)
+        answer = client.post("/v1/embeddings", json={"input": "a" * size})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["message"] == "An error of the server; its log has the details."
+    assert client.post("/embed", json={"inputs": "a" * size}).status_code == 200
+    assert metric(client, "instructor_requests_in_progress") == 0
+
+
+def test_a_panic_at_loading_ends_the_server() -> None:
+    def panics() -> INSTRUCTOR:
+        raise Panic("index out of bounds")
+
+    server = Server(panics, Options(port=0))
+    with pytest.raises(RuntimeError, match="Panic: index out of bounds"):
+        server.run()
+
+
+def test_the_warm_up_is_short(held: HeldEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    answer = HeldEngine.sentence_embeddings
+
+    def noted(self: HeldEngine, tokens: Any, rows: Any) -> Any:
+        lengths.extend(tokens.lengths)
+        return answer(self, tokens, rows)
+
+    monkeypatch.setattr(HeldEngine, "sentence_embeddings", noted)
+    for longest in (32_768, 100):
+        model = load()
+        model.max_seq_length = longest
+        Service(model, Options(), Metrics(), end=lambda error: None).close()
+    assert lengths == [512, 100]
+
+
+def test_what_a_request_says_is_repeated_in_short(client: httpx.Client) -> None:
+    long = "a" * 500_000
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/embeddings", {"input": "a", long: 1}),
+        ("/v1/embeddings", {"input": "a", "\ud83d": 1}),
+        ("/v1/embeddings", {"input": "a", "model": long}),
+        ("/v1/embeddings", {"input": "a", "model": "\ud83d"}),
+        ("/v1/embeddings", {"input": "a", "dimensions": 10**4000}),
+        ("/v1/embeddings", {"input": "a", "encoding_format": long}),
+        ("/embed", {"inputs": "a", "prompt_name": long}),
+        ("/embed", {"inputs": "a", "prompt_name": "\ud83d"}),
+    ]
+    for path, body in bodies:
+        answer = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+        assert answer.status_code in (404, 422), answer.text
+        assert len(answer.text) < 500
+    for path in ("/" + long[:20_000], "/v1/models/" + long[:20_000]):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert len(answer.text) < 500
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:80", "[::1]:80", "[::1]"])
+def test_names_of_this_machine_are_answered(client: httpx.Client, host: str) -> None:
+    assert client.get("/info", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["rebound.example", "localhost.example:80", "", "[::1", "192.168.0.1", "x" * 5000])
+def test_other_names_are_not(client: httpx.Client, host: str) -> None:
+    for answer in (
+        client.get("/info", headers={"Host": host}),
+        client.post("/embed", json={"inputs": "a"}, headers={"Host": host}),
+    ):
+        assert answer.status_code == 421
+        assert answer.json()["error"].startswith("Host: found '")
+        assert len(answer.text) < 500
+
+
+def test_where_any_name_is_answered(start: Start) -> None:
+    names = {"Host": "embeddings.example:8080"}
+    assert start(allowed_hosts=("Embeddings.example",)).get("/info", headers=names).status_code == 200
+    assert (
+        start(host="0.0.0.0").get("/info", headers=names).status_code == 200
+    )  # others reach it, by names of their own
+    keyed = start(api_keys=("secret",))  # the page has no key
+    assert keyed.get("/info", headers=names | {"Authorization": "Bearer secret"}).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server() -> None:

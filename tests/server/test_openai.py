@@ -93,7 +93,7 @@ def test_too_long_a_text_is_cut_or_refused(api: openai.OpenAI, model: INSTRUCTOR
     response = api.embeddings.create(model="instructor-mini", input=long)
     assert response.usage.total_tokens == model.max_seq_length
     np.testing.assert_allclose(vectors(response), model.encode([long]), atol=1e-6)
-    with pytest.raises(openai.UnprocessableEntityError, match=r"input\[1\]: 1,001 tokens .* at most 512"):
+    with pytest.raises(openai.UnprocessableEntityError, match=r"input\[1\]: more than 512 tokens"):
         api.embeddings.create(model="instructor-mini", input=["a", long], extra_body={"truncate": False})
 
 

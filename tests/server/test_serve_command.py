@@ -43,7 +43,7 @@ def process(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
             server.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_what_runs_and_exits_0(number: signal.Signals) -> None:
     with process() as (server, client):
         answers: list[httpx.Response] = []
@@ -60,6 +60,17 @@ def test_a_signal_finishes_what_runs_and_exits_0(number: signal.Signals) -> None
         asking.join()
     assert answers[0].status_code == 200
     assert len(answers[0].json()["data"]) == 60
+
+
+def test_nohup_keeps_it_running() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for its child to inherit
+    try:
+        with process() as (server, client):
+            server.send_signal(signal.SIGHUP)
+            assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+            assert server.poll() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_key_comes_from_the_environment(tmp_path: Path) -> None:
@@ -112,10 +123,15 @@ def test_presets(tmp_path: Path) -> None:
     file.write_text('{"a": "One: ", "b": "Two: "}')
     assert read_presets(file, ["b=Represent x = y: ", "c="]) == {"a": "One: ", "b": "Represent x = y: ", "c": ""}
     assert read_presets(None, []) == {}
-    for content in ("[1]", '{"a": 1}', "{", "\ud83d".encode("utf-8", "surrogatepass").decode("latin-1")):
-        file.write_text(content)
+    for content in (b"[1]", b'{"a": 1}', b"{", b"\xff", b"[" * 100_000, b'{"a": "' + b"b" * 2_000_000 + b'"}'):
+        file.write_bytes(content)
         with pytest.raises(ValueError, match=re.escape(str(file))):
             read_presets(file, [])
+    with pytest.raises(ValueError, match="no such file|No such file"):
+        read_presets(tmp_path / "none.json", [])
+    file.write_text('{"a": "\\ud83d: "}')
+    with pytest.raises(ValueError, match="preset 'a': half of a surrogate pair"):
+        read_presets(file, [])
     with pytest.raises(ValueError, match="empty name"):
         read_presets(None, ["=a"])
 
@@ -126,10 +142,12 @@ def test_api_keys(tmp_path: Path) -> None:
     assert read_api_keys(file, "other") == ("first", "second")
     assert read_api_keys(None, "other") == ("other",)
     assert read_api_keys(None, None) == ()
-    for content in ("", "\n", "two words", "ключ"):
-        file.write_text(content)
+    for content in (b"", b"\n", b"two words", "ключ".encode(), b"\xff", b"a" * 2_000_000):
+        file.write_bytes(content)
         with pytest.raises(ValueError, match=re.escape(str(file))):
             read_api_keys(file, None)
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path}: cannot be read: Is a directory.")):
+        read_api_keys(tmp_path, None)
     with pytest.raises(ValueError, match="INSTRUCTOR_ONNX_API_KEY: holds no key"):
         read_api_keys(None, "")
 
