@@ -329,19 +329,19 @@ def test_batch_size_may_change(tmp_path: Path) -> None:
 
 
 STATE: dict[str, Any] = {"version": 1, "rows": 20, "position": 608, "input_sha256": "0", "fixed": {}}
-WRONG: list[tuple[str, Any]] = [
-    *(("rows", value) for value in (-1, 2.5, "20", True, None, 10**30, [20])),
-    *(("position", value) for value in (-1, 6e2, "608", 2**70)),
-    *(("fixed", value) for value in ([], "x", None, 7)),
-    *(("input_sha256", value) for value in (7, None, {})),
-]
+WRONG: dict[str, list[Any]] = {
+    "rows": [-1, 2.5, "20", True, None, 10**30, [20]],
+    "position": [-1, 6e2, "608", 2**70],
+    "fixed": [[], "x", None, 7],
+    "input_sha256": [7, None, {}],
+}
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("", "{}", "[]", '{"version": 1}', '{"version": 9, "rows": 0}', "[" * 100_000, '"\\ud800"', "NaN"),
-        *(json.dumps(STATE | {name: value}) for name, value in WRONG),
+        *(json.dumps(STATE | {name: value}) for name, values in WRONG.items() for value in values),
     ],
 )
 def test_a_damaged_state_names_the_way_out(tmp_path: Path, text: str) -> None:
@@ -458,12 +458,12 @@ def test_pipes_devices_and_links_that_lead_nowhere_are_not_replaced(tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.npy")
     (tmp_path / "circle.npy").symlink_to("circle.npy")
     for name in ("pipe.npy", "circle.npy", os.devnull):
-        target = stream.output_path(str(tmp_path / name))
-        job = Job(source, target, "text", "npy", overwrite=overwrite)
+        job = Job(source, stream.output_path(str(tmp_path / name)), "text", "npy", overwrite=overwrite)
         with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
-            go(job)
-        with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
-            run(FakeModel(), job, identity=IDENTITY, total=None, show_progress=False)
+            prepare(job)
+        if name != os.devnull:  # which a failing test, run by root, would replace
+            with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
+                run(FakeModel(), job, identity=IDENTITY, total=None, show_progress=False)
     assert (tmp_path / "pipe.npy").is_fifo()
 
 
