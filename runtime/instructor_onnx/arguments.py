@@ -6,8 +6,12 @@ import argparse
 from pathlib import Path
 
 from instructor_onnx import __version__
+from instructor_onnx.inputs import is_unicode
 from instructor_onnx.server.options import Options
-from instructor_onnx.stream import CHUNK_ROWS
+from instructor_onnx.session import MOST_THREADS
+from instructor_onnx.stream import CHUNK_BYTES, CHUNK_ROWS
+
+MOST = 10**12  # of any other number: what follows it in numpy and the standard library stays far from an overflow
 
 OVERVIEW = """\
 examples:
@@ -182,7 +186,7 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--name", help="the model's name in the bundle (default: the checkpoint's)")
     command.add_argument("--overwrite", action="store_true", help="replace OUT, once the new bundle is verified")
-    command.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the verification")
+    command.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of the verification")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")
     _add_hub(command, "CHECKPOINT")
 
@@ -197,12 +201,17 @@ def _add_encode(command: argparse.ArgumentParser) -> None:
         "--input-format", choices=["jsonl", "csv", "text"], help="default: by INPUT's suffix; needed for stdin"
     )
     rows.add_argument("--output-format", choices=["npy", "jsonl", "parquet"], help="default: by OUTPUT's suffix")
-    rows.add_argument("--text-column", default="text", metavar="NAME", help="the column to embed (default: text)")
+    rows.add_argument(
+        "--text-column", type=_text, default="text", metavar="NAME", help="the column to embed (default: text)"
+    )
     instruction = rows.add_mutually_exclusive_group()
-    instruction.add_argument("--instruction-column", metavar="NAME", help="the column with each row's instruction")
-    instruction.add_argument("--instruction", metavar="TEXT", help="one instruction for all texts")
+    instruction.add_argument(
+        "--instruction-column", type=_text, metavar="NAME", help="the column with each row's instruction"
+    )
+    instruction.add_argument("--instruction", type=_text, metavar="TEXT", help="one instruction for all texts")
     rows.add_argument(
         "--embedding-column",
+        type=_text,
         default="embedding",
         metavar="NAME",
         help="the new column of jsonl and parquet (default: embedding)",
@@ -216,7 +225,8 @@ def _add_encode(command: argparse.ArgumentParser) -> None:
         type=_positive,
         default=CHUNK_ROWS,
         metavar="N",
-        help=f"rows between two save points and two moves of the progress bar (default: {CHUNK_ROWS})",
+        help="rows between two save points and two moves of the progress bar; of long ones fewer, about "
+        f"{CHUNK_BYTES >> 20} MB (default: {CHUNK_ROWS})",
     )
     files.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -287,7 +297,7 @@ def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         choices=["native", "onnxruntime"],
         help="what computes (default: native for int8 and int4 on the CPU where instructor-onnx-kernels is installed)",
     )
-    model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all this process may use)")
+    model.add_argument("--threads", type=_threads, metavar="N", help="CPU threads (default: all this process may use)")
     model.add_argument(
         "--max-seq-length",
         type=_positive,
@@ -304,7 +314,7 @@ def _add_check(command: argparse.ArgumentParser) -> None:
         "--record", action="store_true", help="write the figures of --against into the bundle's manifest and model card"
     )
     _add_min_cosine(command)
-    command.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of --against")
+    command.add_argument("--threads", type=_threads, metavar="N", help="CPU threads of --against")
     command.add_argument("--quiet", action="store_true", help="no progress on stderr")
     _add_hub(command, "CHECKPOINT")
 
@@ -317,7 +327,7 @@ def _add_info(command: argparse.ArgumentParser) -> None:
 def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle's folder, or instructor-mini")
     command.add_argument("--variants", type=_names, metavar="LIST", help="with commas between (default: all for CPUs)")
-    command.add_argument("--threads", type=_positive, metavar="N", help="most CPU threads (default: all it may use)")
+    command.add_argument("--threads", type=_threads, metavar="N", help="most CPU threads (default: all it may use)")
     command.add_argument(
         "--seconds",
         type=_seconds,
@@ -355,13 +365,27 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _positive(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"found {value!r}, expected a whole number from 1 up")
+    return _whole(value, MOST)
+
+
+def _threads(value: str) -> int:
+    return _whole(value, MOST_THREADS)
+
+
+def _whole(value: str, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 20 or not 1 <= int(value) <= most:
+        raise argparse.ArgumentTypeError(f"found {value!r:.60}, expected a whole number from 1 to {most:,}")
     return int(value)
 
 
+def _text(value: str) -> str:
+    if not is_unicode(value):
+        raise argparse.ArgumentTypeError(f"found {value!r:.60}, expected a text in UTF-8")
+    return value
+
+
 def _port(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) > 65535:
+    if not value.isascii() or not value.isdigit() or len(value) > 20 or int(value) > 65535:
         raise argparse.ArgumentTypeError(f"found {value!r}, expected a port from 0 (any free one) to 65535")
     return int(value)
 

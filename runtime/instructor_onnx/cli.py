@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _replace_closed_streams()
     args = arguments.parser().parse_args(argv)
     command = {"export": _export, "encode": _encode, "check": _check, "info": _info, "serve": _serve, "bench": _bench}[
         args.command
@@ -55,20 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _terminated_as_interrupted():
             command(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        _complain(f"interrupted. {_resume_hint(args) or 'Nothing was written.'}")
+        _complain(f"interrupted. {_resume_hint(args, same=True) or 'Nothing was written.'}")
         return 130
-    except BrokenPipeError:
-        # The reader of stdout has left, as `| head` does; what Python would flush at exit has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has left, as `| head` does
+        _drop_unwritten()
         return 1
     except Exception as error:
         ours = type(error).__module__.partition(".")[0] == "instructor_onnx_export"
         if args.debug or not (ours or isinstance(error, EXPECTED_ERRORS)):
             raise
-        _complain(f"error: {_as_options(str(error), args) or type(error).__name__} {_resume_hint(args)}")
+        # What the system or the memory refused may be granted the next time; our own errors say what to change first.
+        same = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        _complain(f"error: {_as_options(str(error), args) or type(error).__name__} {_resume_hint(args, same=same)}")
+        _drop_unwritten()
         return 1
     finally:
         handler.summarize()
@@ -250,7 +254,7 @@ def _model(args: argparse.Namespace, *, token_budget: int | None = None) -> INST
 
 def _job(args: argparse.Namespace) -> stream.Job:
     source = None if args.input == "-" else Path(args.input)
-    target = None if args.output == "-" else Path(args.output)
+    target = stream.output_path(args.output)
     return stream.Job(
         source=source,
         target=target,
@@ -284,13 +288,15 @@ def _as_options(message: str, args: argparse.Namespace) -> str:
     return re.sub(r"(?<![^\s(`])(variant|device|engine)='([^']*)'", option, message)
 
 
-def _resume_hint(args: argparse.Namespace) -> str:
-    """What becomes of the work done so far, where `encode` has done some."""
+def _resume_hint(args: argparse.Namespace, *, same: bool) -> str:
+    """What becomes of the work done so far, where `encode` has done some; `same`: the same command may continue it."""
     try:
         state = State.read(_job(args).folder) if args.command == "encode" else None
     except (OSError, ValueError):
         return ""
-    return f"{state.rows:,} rows are done and kept: run the same command again to continue." if state else ""
+    if state is None:
+        return ""
+    return f"{state.rows:,} rows are done and kept" + (": run the same command again to continue." if same else ".")
 
 
 def _model_line(manifest: Manifest) -> str:
@@ -348,12 +354,35 @@ class _Warnings(logging.Handler):
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    if sys.stdout is None:
+        raise ValueError("stdout: is closed, and the answer goes there. Send it to a file: > FILE.")
+    # a path may hold bytes, and a terminal's encoding lack letters
+    sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding) + "\n")
     sys.stdout.flush()
 
 
 def _tell(text: str) -> None:
     sys.stderr.write(text + "\n")
+
+
+def _replace_closed_streams() -> None:
+    """Put /dev/null in the place of each standard stream that is closed: the next file to be opened would take it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: PTH123, SIM115 (for as long as the process lives)
+
+
+def _drop_unwritten() -> None:
+    """Let go of output that cannot be written: Python would try again at exit, and complain in its own words."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from instructor_onnx import INSTRUCTOR, Manifest, __version__, cli, gpu, processor, session
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest, __version__, cli, gpu, processor, session, stream
 from instructor_onnx.resume import State
 
 COMMAND = [sys.executable, "-m", "instructor_onnx.cli"]
@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def encode(bundle: Path, source: Path | str, target: Path | str, *options: str) -> list[str]:
+def encode(bundle: Path | str, source: Path | str, target: Path | str, *options: str) -> list[str]:
     arguments = ["encode", str(bundle), str(source), "-o", str(target), "--instruction", INSTRUCTION, "--device", "cpu"]
     return [*arguments, "--chunk-rows", str(CHUNK), "--threads", "1", *options]
 
@@ -133,6 +133,85 @@ def test_the_reader_of_stdout_may_leave(bundle: Path, source: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def shell(redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with streams that `redirections` closes or leads elsewhere."""
+    command = ["sh", "-c", f'exec "$@" {redirections}', "sh", *COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize(
+    ("redirections", "arguments", "message"),
+    [
+        ("<&-", ["encode", "instructor-mini", "-", "-o", "-", "--input-format", "text"], "stdin: is closed"),
+        (">&-", ["encode", "instructor-mini", "-", "-o", "-", "--input-format", "text"], "stdout: is closed"),
+        ("<&- >&-", ["encode", "instructor-mini", "-", "-o", "-", "--input-format", "text"], "stdout: is closed"),
+        (">&-", ["info", "instructor-mini"], "stdout: is closed, and the answer goes there"),
+    ],
+)
+def test_closed_streams(redirections: str, arguments: list[str], message: str) -> None:
+    found = shell(redirections, *arguments)
+    assert found.returncode == 1
+    assert found.stderr.startswith(f"instructor-onnx: error: {message}")
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_closed_streams_that_nobody_needs(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n")
+    found = shell("<&- >&- 2>&-", *encode("instructor-mini", tmp_path / "in.txt", tmp_path / "out.npy"))
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    assert np.load(tmp_path / "out.npy").shape == (1, 384)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["info"], ["encode", "-", "-o", "-", "--input-format", "text", "--quiet"]])
+def test_a_stdout_that_takes_nothing(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "in.txt").write_text("a\n")
+    found = shell(f"< {tmp_path}/in.txt > /dev/full", command[0], "instructor-mini", *command[1:])
+    assert found.returncode == 1
+    assert found.stderr.startswith("instructor-onnx: error: [Errno 28] No space left on device")
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_stdout_by_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in.txt").write_text("a\n")
+    found = shell("", *encode("instructor-mini", tmp_path / "in.txt", name, "--quiet", "--overwrite"))
+    assert (found.returncode, found.stderr) == (0, "")
+    assert len(json.loads(found.stdout)["embedding"]) == 384
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs paths of any bytes")
+def test_a_path_that_no_terminal_can_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(Path(cli.__file__).with_name("instructor-mini"), tmp_path / "mini-\udcff"))
+    assert cli.main(["info", str(folder)]) == 0
+    assert "mini-\\udcff: instructor-mini, variants int8" in capsys.readouterr().out
+
+
+def test_what_the_same_command_cannot_continue(
+    bundle: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hint to run it again is given where that can help: not where another command is needed."""
+
+    def fail(error: Exception) -> str:
+        monkeypatch.setattr(stream, "prepare", lambda job: (_ for _ in ()).throw(error))
+        assert cli.main(encode(bundle, source, tmp_path / "out.npy", "--quiet")) == 1
+        return error_of(capsys)
+
+    (tmp_path / "out.npy.partial").mkdir()
+    State(1, 150, 608, "0", {}).write(tmp_path / "out.npy.partial")
+    again = "150 rows are done and kept: run the same command again to continue.\n"
+    kept = "150 rows are done and kept.\n"
+    assert fail(OSError(28, "No space left on device")).endswith(again)
+    assert fail(MemoryError("no memory for a run.")).endswith(again)
+    assert fail(FileExistsError("out.npy: exists. Name another output.")).endswith(kept)
+    assert fail(ValueError("in.txt, line 7: found int.")).endswith(kept)
+    assert fail(RuntimeError("in.txt, line 7: its vector is not finite.")).endswith(kept)
+    assert fail(BundleError("b/manifest.json: not valid JSON.")).endswith(kept)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs ulimit")
@@ -474,6 +553,14 @@ def test_no_bundle(command: str, base_checkpoint: Path, tmp_path: Path, capsys: 
         ["encode", "b", "in.txt", "-o", "out.npy", "--instruction", "a", "--instruction-column", "b"],
         ["encode", "b", "in.txt", "-o", "out.npy", "--batch-size", "0"],
         ["encode", "b", "in.txt", "-o", "out.npy", "--chunk-rows", "1e3"],
+        ["encode", "b", "in.txt", "-o", "out.npy", "--chunk-rows", "1" + "0" * 30],
+        ["encode", "b", "in.txt", "-o", "out.npy", "--batch-size", "9" * 5000],
+        ["encode", "b", "in.txt", "-o", "out.npy", "--instruction", "\udcff: "],
+        ["encode", "b", "in.txt", "-o", "out.npy", "--threads", "1025"],
+        ["check", "b", "--threads", "1025"],
+        ["bench", "b", "--threads", "1025"],
+        ["export", "c", "out", "--threads", "1025"],
+        ["serve", "b", "--threads", "1025"],
         ["encode", "b", "in.txt", "-o", "out.npy", "--input-format", "xml"],
         ["export", "c"],
         ["export", "c", "out", "--variants", "fp32,,int8"],
