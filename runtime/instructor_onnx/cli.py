@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain(f"interrupted. {_resume_hint(args, same=True) or 'Nothing was written.'}")
         return 130
-    except BrokenPipeError:  # the reader of stdout has left, as `| head` does
-        _drop_unwritten()
+    except BrokenPipeError:
+        # The reader of stdout has left, as `| head` does; what Python would flush at exit has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         ours = type(error).__module__.partition(".")[0] == "instructor_onnx_export"
@@ -72,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What the system or the memory refused may be granted the next time; our own errors say what to change first.
         same = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
         _complain(f"error: {_as_options(str(error), args) or type(error).__name__} {_resume_hint(args, same=same)}")
-        _drop_unwritten()
         return 1
     finally:
         handler.summarize()
@@ -374,15 +374,6 @@ def _replace_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: PTH123, SIM115 (for as long as the process lives)
-
-
-def _drop_unwritten() -> None:
-    """Let go of output that cannot be written: Python would try again at exit, and complain in its own words."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
