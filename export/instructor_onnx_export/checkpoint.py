@@ -16,13 +16,14 @@ from instructor_onnx_export import spiece
 from instructor_onnx_export.config import Config as Config
 from instructor_onnx_export.config import read_config
 from instructor_onnx_export.folder import CheckpointError as CheckpointError
-from instructor_onnx_export.folder import CheckpointFolder, join
+from instructor_onnx_export.folder import CheckpointFolder, brief, join, shown
 from instructor_onnx_export.layout import read_layout
 from instructor_onnx_export.weight_files import SAFE_WEIGHT_FILES
 from instructor_onnx_export.weights import read_weights
 
 NO_OPTIONS = hub.HubOptions()
 EXTRA_IDS = 100  # T5's number of <extra_id_N>, where tokenizer_config.json does not say
+MOST_EXTRA_IDS = 10_000
 # Of a hub repository; in these patterns * also matches a slash.
 SMALL_FILES = ["*.json", "*spiece.model"]
 SAFETENSORS = ["*model.safetensors", "*model-*.safetensors"]
@@ -84,23 +85,22 @@ def _fetch(name_or_path: str | os.PathLike[str], options: hub.HubOptions) -> tup
 
 def _read_tokenizer(folder: CheckpointFolder, path: str, config: Config) -> bytes:
     """`tokenizer.json` as it is, or made from `spiece.model`; checked against the model either way."""
-    file = folder.find(join(path, "tokenizer.json"))
-    if file is not None:
-        contents = file.read_bytes()
-    else:
-        file = folder.find(join(path, "spiece.model"))
-        if file is None:
-            raise CheckpointError(f"{folder.root / path}: no tokenizer; expected tokenizer.json or spiece.model.")
+    names = [join(path, "tokenizer.json"), join(path, "spiece.model")]
+    name = next((name for name in names if folder.find(name) is not None), None)
+    if name is None:
+        raise CheckpointError(f"{folder.root / path}: no tokenizer; expected tokenizer.json or spiece.model.")
+    file, contents = folder.root / name, folder.contents(name)
+    if name.endswith("spiece.model"):
         try:
             contents = spiece.tokenizer_json(
-                file.read_bytes(), eos_token_id=config.eos_token_id, extra_ids=_extra_ids(folder, path, config)
+                contents, eos_token_id=config.eos_token_id, extra_ids=_extra_ids(folder, path, config)
             ).encode()
         except ValueError as error:
-            raise CheckpointError(f"{file}: {error}. Use the file that came with the model.") from None
+            raise CheckpointError(f"{file}: {brief(error)}. Use the file that came with the model.") from None
     try:  # the runtime's own checks: what passes here will load there
         Tokenizer.parse(contents, file, vocab_size=config.vocab_size, eos_token_id=config.eos_token_id)
     except BundleError as error:
-        raise CheckpointError(str(error)) from None
+        raise CheckpointError(brief(error)) from None
     return contents
 
 
@@ -109,6 +109,7 @@ def _extra_ids(folder: CheckpointFolder, path: str, config: Config) -> int:
     if folder.find(name) is None:
         return EXTRA_IDS
     count = folder.object(name).get("extra_ids", EXTRA_IDS)
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < config.vocab_size:
-        raise CheckpointError(f"{folder.root / name}: extra_ids is {count!r:.40}; expected a number below vocab_size.")
+    most = min(config.vocab_size, MOST_EXTRA_IDS)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < most:
+        raise CheckpointError(f"{folder.root / name}: extra_ids is {shown(count)}; expected a number below {most:,}.")
     return count

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, join
+from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, join, shown
 from instructor_onnx_export.layout import Layout
 
 # What the architectures of config.json may be, and whether a save of them carries a decoder.
@@ -70,10 +70,12 @@ def read_config(folder: CheckpointFolder, layout: Layout) -> Config:
     name = join(layout.transformer, "config.json")
     data, where = folder.object(name), str(folder.root / name)
     if data.get("model_type") != "t5":
-        raise CheckpointError(f"{where}: model_type is {data.get('model_type')!r}; only 't5' can be exported.")
+        raise CheckpointError(f"{where}: model_type is {shown(data.get('model_type'))}; only 't5' can be exported.")
     architectures = data.get("architectures") or ["T5EncoderModel"]
-    if not isinstance(architectures, list) or not all(a in HAS_DECODER for a in map(str, architectures)):
-        raise CheckpointError(f"{where}: architectures is {architectures}; expected one of {', '.join(HAS_DECODER)}.")
+    if not isinstance(architectures, list) or not all(isinstance(a, str) and a in HAS_DECODER for a in architectures):
+        raise CheckpointError(
+            f"{where}: architectures is {shown(architectures)}; expected one of {', '.join(HAS_DECODER)}."
+        )
     d_model = _whole(data, "d_model", where)
     # Configurations older than the two relative_attention fields mean T5's own 32 and 128.
     max_distance = _whole(data, "relative_attention_max_distance", where, default=128)
@@ -104,13 +106,15 @@ def _read_dense(folder: CheckpointFolder, path: str, d_model: int) -> int:
     name = join(path, "config.json")
     data, where = folder.object(name), str(folder.root / name)
     if data.get("bias") is not False:
-        raise CheckpointError(f"{where}: bias is {data.get('bias')!r}; only a Dense without a bias can be exported.")
+        raise CheckpointError(
+            f"{where}: bias is {shown(data.get('bias'))}; only a Dense without a bias can be exported."
+        )
     activation = data.get("activation_function")
-    if str(activation).rpartition(".")[2] != "Identity":
-        raise CheckpointError(f"{where}: activation_function is {activation!r}; only Identity can be exported.")
+    if not isinstance(activation, str) or activation.rpartition(".")[2] != "Identity":
+        raise CheckpointError(f"{where}: activation_function is {shown(activation)}; only Identity can be exported.")
     for key in ("module_input_name", "module_output_name"):
         if data.get(key) not in (None, "sentence_embedding"):
-            raise CheckpointError(f"{where}: {key} is {data[key]!r}; only 'sentence_embedding' can be exported.")
+            raise CheckpointError(f"{where}: {key} is {shown(data[key])}; only 'sentence_embedding' can be exported.")
     if _whole(data, "in_features", where) != d_model:
         raise CheckpointError(f"{where}: in_features is {data['in_features']}, d_model of the encoder is {d_model}.")
     return _whole(data, "out_features", where)
@@ -131,19 +135,19 @@ def _max_seq_length(folder: CheckpointFolder, path: str) -> int:
 def _feed_forward(data: Mapping[str, Any], where: str) -> str:
     kind = data.get("feed_forward_proj", "relu")  # older than the field: T5 v1.0, ReLU
     if not isinstance(kind, str) or kind not in ACTIVATIONS:
-        raise CheckpointError(f"{where}: feed_forward_proj is {kind!r}; known are {', '.join(ACTIVATIONS)}.")
+        raise CheckpointError(f"{where}: feed_forward_proj is {shown(kind)}; known are {', '.join(ACTIVATIONS)}.")
     # transformers writes what it derived; where that was changed by hand, it is unclear what was trained.
     derived = {"dense_act_fn": ACTIVATIONS[kind], "is_gated_act": kind.startswith("gated-")}
     for key, expected in derived.items():
         if data.get(key, expected) != expected:
-            raise CheckpointError(f"{where}: {key} is {data[key]!r}, but feed_forward_proj is {kind!r}.")
+            raise CheckpointError(f"{where}: {key} is {shown(data[key])}, but feed_forward_proj is {kind!r}.")
     return kind
 
 
 def _whole(data: Mapping[str, Any], key: str, where: str, default: int | None = None) -> int:
     value = data.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LIMITS[key]:
-        raise CheckpointError(f"{where}: {key} is {value!r:.40}; expected a whole number from 1 to {LIMITS[key]:,}.")
+        raise CheckpointError(f"{where}: {key} is {shown(value)}; expected a whole number from 1 to {LIMITS[key]:,}.")
     return value
 
 
@@ -161,12 +165,12 @@ def _buckets(data: Mapping[str, Any], where: str, max_distance: int) -> int:
 def _token_id(data: Mapping[str, Any], key: str, where: str, vocab_size: int, default: int) -> int:
     value = data.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < vocab_size:
-        raise CheckpointError(f"{where}: {key} is {value!r:.40}; expected a token id below vocab_size {vocab_size:,}.")
+        raise CheckpointError(f"{where}: {key} is {shown(value)}; expected a token id below vocab_size {vocab_size:,}.")
     return value
 
 
 def _epsilon(data: Mapping[str, Any], where: str) -> float:
     value = data.get("layer_norm_epsilon", 1e-6)
     if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value) or not 0 < value < 1:
-        raise CheckpointError(f"{where}: layer_norm_epsilon is {value!r:.40}; expected a number between 0 and 1.")
+        raise CheckpointError(f"{where}: layer_norm_epsilon is {shown(value)}; expected a number between 0 and 1.")
     return value

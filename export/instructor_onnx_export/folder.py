@@ -7,12 +7,15 @@ the folder is refused, whoever named it. Knows nothing about what the files mean
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from instructor_onnx.bundle import BundleError, resolve_inside, sha256
+from instructor_onnx.bundle import MOST_TEXT, UNPRINTABLE, BundleError, resolve_inside, sha256
 
-JSON_LIMIT = 64 << 20  # bytes; the largest real one, a shard index, is under 1 MB
+LIMIT = 64 << 20  # bytes of a file that is read whole; a large vocabulary, mT5's, has 16 million
+_SHORT = reprlib.Repr()  # cuts in depth too: repr() itself fails on lists in lists that JSON may still hold
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 class CheckpointError(Exception):
@@ -30,16 +33,18 @@ class CheckpointFolder:
         """The file, or None where there is none. `named_by` is the file that asked for it, for the error.
 
         Raises:
-            CheckpointError: the path leaves the folder.
+            CheckpointError: the path leaves the folder, or what is there is no regular file.
         """
+        if len(relative) > MOST_TEXT or UNPRINTABLE.search(relative):
+            raise CheckpointError(f"{self.root}: names a file {shown(relative)} in it. Do not trust this folder.")
         try:
             path = resolve_inside(self.root, relative, named_by=self.root / (named_by or relative))
-        except BundleError as error:
-            raise CheckpointError(str(error)) from None
-        except (OSError, RuntimeError) as error:  # a loop of links, a name too long
-            raise CheckpointError(f"{self.root / relative}: cannot be read ({error}).") from None
-        if not path.is_file():
-            return None
+            if not path.is_file():
+                if path.exists():  # opened, a pipe would wait for ever
+                    raise CheckpointError(f"{path}: is no regular file. Copy the checkpoint again, whole.")
+                return None
+        except (BundleError, OSError) as error:
+            raise CheckpointError(brief(error)) from None
         self._used[str(PurePosixPath(relative))] = path
         return path
 
@@ -55,19 +60,35 @@ class CheckpointFolder:
             raise CheckpointError(f"{self.root / relative}: missing{asked}. Copy the checkpoint again, whole.")
         return path
 
+    def contents(self, relative: str) -> bytes:
+        """The bytes of a file that is read whole, which must be there.
+
+        Raises:
+            CheckpointError: missing, unreadable, or far too large to be a configuration or a vocabulary.
+        """
+        path = self.file(relative)
+        try:
+            with path.open("rb") as stream:
+                contents = stream.read(LIMIT + 1)
+        except OSError as error:
+            raise CheckpointError(brief(error)) from None
+        if len(contents) > LIMIT:
+            raise CheckpointError(f"{path}: more than {LIMIT:,} bytes, which no configuration or vocabulary has.")
+        return contents
+
     def json(self, relative: str) -> Any:
         """The contents of a JSON file, which must be there.
 
         Raises:
-            CheckpointError: missing, not JSON, or far too large to be a configuration.
+            CheckpointError: missing, too large, or not JSON.
         """
-        path = self.file(relative)
-        if path.stat().st_size > JSON_LIMIT:
-            raise CheckpointError(f"{path}: {path.stat().st_size:,} bytes is no configuration file.")
+        contents = self.contents(relative)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(contents.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: not valid JSON ({error}). Copy the checkpoint again.") from None
+            raise CheckpointError(
+                f"{self.root / relative}: not valid JSON ({brief(error)}). Copy the checkpoint again."
+            ) from None
 
     def object(self, relative: str) -> dict[str, Any]:
         """The contents of a JSON file that holds an object.
@@ -83,6 +104,17 @@ class CheckpointFolder:
     def hashes(self) -> dict[str, str]:
         """sha256 of every file that was used, by relative path."""
         return {relative: sha256(path) for relative, path in sorted(self._used.items())}
+
+
+def shown(value: object) -> str:
+    """A value of a stranger's file as an error names it: escaped, on one line, cut in length and depth."""
+    return f"{_SHORT.repr(value):.160}"
+
+
+def brief(text: object) -> str:
+    """Names of a stranger's file, or an error that may quote them, on one printable line of bounded length."""
+    line = UNPRINTABLE.sub(" ", str(text))
+    return line if len(line) <= MOST_TEXT else f"{line[:200]} ..."
 
 
 def join(folder: str, name: str) -> str:

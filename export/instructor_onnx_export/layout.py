@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, join
+from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, brief, join, shown
 
 MODULE_TYPES = {  # last part of a module's dotted type -> what it is
     "Transformer": "Transformer",
@@ -51,7 +51,7 @@ def read_layout(folder: CheckpointFolder) -> Layout:
     if not isinstance(modules, list):
         raise CheckpointError(f"{path}: expected a list, found {type(modules).__name__}.")
     kinds, paths = [], []
-    for index, module in enumerate(modules):
+    for index, module in enumerate(modules[: len(ORDERS[-1]) + 1]):  # one too many is wrong enough
         kind, where = _read_module(module, index, f"{path}: module {index}")
         kinds.append(kind)
         paths.append(where)
@@ -74,13 +74,15 @@ def _read_module(module: Any, index: int, where: str) -> tuple[str, str]:
     if not isinstance(module, dict) or not all(isinstance(module.get(key), str) for key in ("type", "path")):
         raise CheckpointError(f"{where}: expected an object with the strings 'type' and 'path'.")
     if module.get("idx", index) != index:
-        raise CheckpointError(f"{where}: idx is {module['idx']!r}, expected {index}; the modules are out of order.")
+        raise CheckpointError(
+            f"{where}: idx is {shown(module['idx'])}, expected {index}; the modules are out of order."
+        )
     name = module["type"].rpartition(".")[2]
     if name == "instructor":  # InstructorEmbedding's save() writes its module; the class is in the folder's name
         name = re.sub(r"^\d+_", "", module["path"]) or "Transformer"
     if name not in MODULE_TYPES:
         raise CheckpointError(
-            f"{where}: unknown type {module['type']!r}; known are Transformer, Pooling, Dense and Normalize."
+            f"{where}: unknown type {shown(module['type'])}; known are Transformer, Pooling, Dense and Normalize."
         )
     return MODULE_TYPES[name], module["path"]
 
@@ -91,8 +93,9 @@ def _check_pooling(folder: CheckpointFolder, path: str) -> None:
     data = folder.object(name)
     modes = [key for key, value in data.items() if key.startswith("pooling_mode_") and value is not False]
     if "pooling_mode" in data:  # how newer sentence-transformers write it
-        modes.append(f"pooling_mode {data['pooling_mode']}")
+        mode = data["pooling_mode"]
+        modes.append(f"pooling_mode {mode if isinstance(mode, str) else shown(mode)}")
     if modes not in (["pooling_mode_mean_tokens"], ["pooling_mode mean"], ["pooling_mode ['mean']"]):
         raise CheckpointError(
-            f"{folder.root / name}: pools by {', '.join(modes) or 'nothing'}; only the mean can be exported."
+            f"{folder.root / name}: pools by {brief(', '.join(modes)) or 'nothing'}; only the mean can be exported."
         )

@@ -6,7 +6,8 @@ that a mistake there cannot hide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +15,31 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from instructor_onnx_export.checkpoint import Checkpoint, Config
+from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, Config
+from instructor_onnx_export.folder import brief
 from instructor_onnx_export.weights import DENSE
 
 Float32 = npt.NDArray[np.float32]
 
 
 class Oracle:
-    """A checkpoint as the reference computes it, in float32 on the CPU, one row at a time."""
+    """A checkpoint as the reference computes it, in float32 on the CPU, one row at a time.
+
+    Raises:
+        CheckpointError: its tokenizer cannot be used, or fails on a text.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._config = checkpoint.config
+        self._folder = checkpoint.folder
         # float32 weights stay in their mapped files; others become a float32 copy.
         weights = {name: tensor.float() for name, tensor in checkpoint.weights.items()}
         self._dense = weights.pop(DENSE, None)
         self.encoder = _build_encoder(checkpoint.config, weights)
-        self._tokenizer = transformers.PreTrainedTokenizerFast(
-            tokenizer_object=Tokenizer.from_buffer(checkpoint.tokenizer_json)
-        )
+        with self._tokenizer_errors():
+            self._tokenizer = transformers.PreTrainedTokenizerFast(
+                tokenizer_object=Tokenizer.from_buffer(checkpoint.tokenizer_json)
+            )
 
     def encode(self, rows: Sequence[tuple[str, str]]) -> list[tuple[Float32, Float32]]:
         """For each (instruction, text): the vector [embedding_dim] and the token embeddings [length, d_model].
@@ -56,8 +64,20 @@ class Oracle:
         return vector.numpy(), hidden.numpy()
 
     def _token_ids(self, text: str) -> list[int]:
-        encoded = self._tokenizer(text, truncation=True, max_length=self._config.max_seq_length, padding=False)
+        with self._tokenizer_errors():
+            encoded = self._tokenizer(text, truncation=True, max_length=self._config.max_seq_length, padding=False)
         return list(encoded["input_ids"])
+
+    @contextlib.contextmanager
+    def _tokenizer_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # tokenizers raises bare Exceptions, and panics, which are not even those
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise CheckpointError(
+                f"{self._folder}: its tokenizer cannot be used ({brief(error)}). Use the one that came with the model."
+            ) from None
 
 
 def _build_encoder(config: Config, weights: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -30,6 +30,8 @@ def tokenizer_json(spiece: bytes, *, eos_token_id: int, extra_ids: int) -> str:
         model.ParseFromString(spiece)
     except Exception as error:  # protobuf's DecodeError, from whichever protobuf sentencepiece has found
         raise ValueError(f"not a sentencepiece model ({error})") from None
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):  # bytes, where protobuf finds no UTF-8
+        raise ValueError("has a piece that is not UTF-8")
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     types = [piece.type for piece in model.pieces]
     if model.trainer_spec.model_type != UNIGRAM or types.count(UNKNOWN) != 1:
@@ -41,12 +43,15 @@ def tokenizer_json(spiece: bytes, *, eos_token_id: int, extra_ids: int) -> str:
     extra = [f"<extra_id_{i}>" for i in reversed(range(extra_ids))]
     special = [piece for (piece, _), kind in zip(pieces, types, strict=True) if kind != NORMAL] + extra
 
-    tokenizer = Tokenizer(Unigram([*pieces, *((token, 0.0) for token in extra)], unk_id=types.index(UNKNOWN)))
-    if model.normalizer_spec.precompiled_charsmap:
-        tokenizer.normalizer = Precompiled(model.normalizer_spec.precompiled_charsmap)
-    tokenizer.pre_tokenizer = Sequence([WhitespaceSplit(), Metaspace(replacement="▁", prepend_scheme="always")])
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
-    eos = pieces[eos_token_id][0]
-    tokenizer.post_processor = TemplateProcessing(single=f"$A {eos}", special_tokens=[(eos, eos_token_id)])
-    return str(tokenizer.to_str())
+    try:
+        tokenizer = Tokenizer(Unigram([*pieces, *((token, 0.0) for token in extra)], unk_id=types.index(UNKNOWN)))
+        if model.normalizer_spec.precompiled_charsmap:
+            tokenizer.normalizer = Precompiled(model.normalizer_spec.precompiled_charsmap)
+        tokenizer.pre_tokenizer = Sequence([WhitespaceSplit(), Metaspace(replacement="▁", prepend_scheme="always")])
+        tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+        eos = pieces[eos_token_id][0]
+        tokenizer.post_processor = TemplateProcessing(single=f"$A {eos}", special_tokens=[(eos, eos_token_id)])
+        return str(tokenizer.to_str())
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(f"not a vocabulary that can be used ({error})") from None

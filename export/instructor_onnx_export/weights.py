@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from instructor_onnx_export.config import Config
-from instructor_onnx_export.folder import CheckpointError, CheckpointFolder
+from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, brief, shown
 from instructor_onnx_export.layout import Layout
 from instructor_onnx_export.weight_files import map_tensors, weight_files
 
@@ -81,7 +81,7 @@ def _read_module(folder: CheckpointFolder, path: str, shapes: Shapes, *, has_dec
     for file in files:
         tensors = map_tensors(file)
         if twice := found.keys() & tensors.keys():
-            raise CheckpointError(f"{file}: {min(twice)} is in another shard too.")
+            raise CheckpointError(f"{file}: {brief(min(twice))} is in another shard too.")
         found |= tensors
     if has_decoder:
         found = {n: t for n, t in found.items() if not n.startswith("decoder.") and n != "lm_head.weight"}
@@ -110,13 +110,13 @@ def _check_names(found: Mapping[str, torch.Tensor], shapes: Shapes, where: str) 
     for problem, names in (("is missing", missing), ("does not belong to the model of config.json", unknown)):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise CheckpointError(f"{where}: the tensor {names[0]}{more} {problem}.")
+            raise CheckpointError(f"{where}: the tensor {brief(names[0])}{more} {problem}.")
 
 
 def _check_tensor(tensor: torch.Tensor, name: str, shape: tuple[int, ...], where: str) -> None:
     if tuple(tensor.shape) != shape:
         raise CheckpointError(
-            f"{where}: the shape of {name} is {list(tensor.shape)}, config.json makes it {list(shape)}."
+            f"{where}: the shape of {name} is {shown(list(tensor.shape))}, config.json makes it {list(shape)}."
         )
     if tensor.dtype not in DTYPES:
         raise CheckpointError(f"{where}: {name} is {tensor.dtype}; expected float32, float16 or bfloat16.")

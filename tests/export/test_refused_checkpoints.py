@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from instructor_onnx_export import export
 from instructor_onnx_export.checkpoint import CheckpointError, read_checkpoint
+from sentencepiece import sentencepiece_model_pb2
 
 from tests.checkpoints import make_checkpoint, write_json
 
@@ -156,7 +160,7 @@ def test_a_linked_folder_and_a_loop(editable: Path, tmp_path: Path) -> None:
     refuse(editable, "2_Dense/config.json: a link that leads out")
     (editable / "2_Dense").unlink()
     (editable / "2_Dense").symlink_to("2_Dense")
-    refuse(editable, "2_Dense/config.json: (cannot be read|missing)")
+    refuse(editable, "2_Dense/config.json(' cannot be looked up|: missing)")
 
 
 def test_a_tokenizer_that_does_not_fit(editable: Path) -> None:
@@ -182,3 +186,128 @@ def test_extra_ids_beyond_the_table(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "x", tokenizer="spiece")
     change(folder / "tokenizer_config.json", extra_ids=HUGE)
     refuse(folder, "extra_ids is 10000000000")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json", "model.safetensors", "tokenizer.json"])
+def test_a_pipe_or_a_folder_in_place_of_a_file(name: str, make: Callable[[Path], None], editable: Path) -> None:
+    (editable / name).unlink()
+    make(editable / name)
+    refuse(editable, f"{name}: is no regular file")
+
+
+@pytest.mark.parametrize("name", ["modules.json", "config.json", "sentence_bert_config.json", "model.safetensors"])
+def test_a_link_to_a_name_that_is_too_long(name: str, editable: Path) -> None:
+    (editable / name).unlink()
+    (editable / name).symlink_to("x" * 4000)
+    refuse(editable, f"{name}' cannot be looked up .*too long")
+
+
+def test_a_file_that_is_too_large(editable: Path) -> None:
+    with (editable / "tokenizer.json").open("r+b") as file:
+        file.truncate(HUGE)  # without a block on the disk
+    refuse(editable, "tokenizer.json: more than 67,108,864 bytes")
+
+
+DEEP: Any = []
+for _ in range(300):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "a\ud800", "a\nb\x1b[2J", DEEP, [["x" * 5000] * 5000]])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("config.json", "model_type"),
+        ("config.json", "architectures"),
+        ("config.json", "feed_forward_proj"),
+        ("config.json", "dense_act_fn"),
+        ("config.json", "d_model"),
+        ("1_Pooling/config.json", "pooling_mode"),
+        ("2_Dense/config.json", "bias"),
+        ("2_Dense/config.json", "activation_function"),
+        ("2_Dense/config.json", "module_input_name"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ],
+)
+def test_a_value_is_named_on_one_printable_line(file: str, key: str, value: object, editable: Path) -> None:
+    change(editable / file, **{key: value})
+    check_line(editable)
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, "a\ud800", "a\nb\x1b[2J"])
+def test_a_name_is_named_on_one_printable_line(value: str, editable: Path) -> None:
+    own = json.loads((editable / "modules.json").read_text())
+    for key in ("path", "type", "idx"):
+        write_json(editable / "modules.json", [own[0] | {key: value}, *own[1:]])
+        check_line(editable)
+    write_json(editable / "modules.json", own)
+    change(editable / "1_Pooling/config.json", **{f"pooling_mode_{value}": True})
+    check_line(editable)
+
+
+def check_line(folder: Path) -> None:
+    """The checkpoint is refused with a line that a terminal shows and a log takes."""
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(folder)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_many_modules(editable: Path) -> None:
+    modules = json.loads((editable / "modules.json").read_text())
+    write_json(editable / "modules.json", modules + [modules[1] | {"idx": 4}] * 20_000)
+    refuse(editable, "are Transformer, Pooling, Dense, Normalize, Pooling; expected")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": None}}, "not a tokenizer that can be read"),
+        (
+            {
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "absent", "type_id": 0}}],
+                    "pair": [],
+                    "special_tokens": {},
+                }
+            },
+            "cannot be used",
+        ),
+    ],
+)
+def test_a_tokenizer_that_makes_its_library_panic(fields: dict[str, Any], message: str, editable: Path) -> None:
+    change(editable / "tokenizer.json", **fields)
+    refuse(editable, f"tokenizer.json: {message}")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"truncation": {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 5}},
+        {"model": {"type": "WordLevel", "vocab": {"</s>": 1}, "unk_token": "absent"}, "added_tokens": []},
+    ],
+    ids=["truncation", "no unknown word"],
+)
+def test_a_tokenizer_that_fails_on_a_text(fields: dict[str, Any], editable: Path, tmp_path: Path) -> None:
+    change(editable / "tokenizer.json", **fields)
+    with pytest.raises(CheckpointError, match="instructor-base: its tokenizer cannot be used"):
+        export(editable, tmp_path / "b", variants=["fp32"], show_progress=False)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("charsmap", [b"x", b"\xff\xff\xff\xff", b"\0\4\0\0"])
+def test_a_sentencepiece_model_whose_normalisation_is_damaged(charsmap: bytes, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "x", tokenizer="spiece")
+    model = sentencepiece_model_pb2.ModelProto.FromString((folder / "spiece.model").read_bytes())
+    model.normalizer_spec.precompiled_charsmap = charsmap
+    (folder / "spiece.model").write_bytes(model.SerializeToString())
+    refuse(folder, "spiece.model: not a vocabulary that can be used .*Use the file that came with")
+
+
+def test_a_sentencepiece_model_of_no_utf8(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "x", tokenizer="spiece")
+    contents = (folder / "spiece.model").read_bytes()
+    (folder / "spiece.model").write_bytes(contents.replace("▁".encode(), b"\xff\xfe\xfd"))
+    refuse(folder, "spiece.model: (not a sentencepiece model|has a piece that is not UTF-8)")

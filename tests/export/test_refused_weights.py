@@ -145,6 +145,89 @@ def test_a_pickle_of_something_else(contents: object, bin_checkpoint: Path) -> N
     refuse(bin_checkpoint, "holds something else than names and tensors")
 
 
+def rewrite(file: Path, **contents: bytes) -> None:
+    """Write an archive of torch.save anew, with other contents of the records of these names."""
+    with zipfile.ZipFile(file) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, kept in records.items():
+            archive.writestr(name, contents.get(Path(name).stem, kept))
+
+
+def test_the_advice_to_load_a_pickle_unsafely_is_not_passed_on(bin_checkpoint: Path) -> None:
+    rewrite(bin_checkpoint / "pytorch_model.bin", data=b"\x80\x02N}b.")
+    with pytest.raises(CheckpointError, match=r"torch cannot read it \(UnpicklingError\)") as caught:
+        read_checkpoint(bin_checkpoint)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", [b"K\x01", b"N", b"]", b"\x8c\x06a\xed\xa0\x80bc"], ids=["1", "None", "list", "surrogate"]
+)
+def test_a_pickle_with_a_key_that_is_no_name(key: bytes, bin_checkpoint: Path) -> None:
+    rewrite(bin_checkpoint / "pytorch_model.bin", data=b"\x80\x02}" + key + b"Ns.")
+    refuse(bin_checkpoint, "pytorch_model.bin: (holds something else|torch cannot read it|its pickle is damaged)")
+
+
+def test_a_pickle_of_a_million_lists(bin_checkpoint: Path) -> None:
+    rewrite(bin_checkpoint / "pytorch_model.bin", data=b"\x80\x02" + b"]" * (1 << 20) + b".")
+    refuse(bin_checkpoint, "1,048,579 bytes of names. Do not trust")
+
+
+def test_a_pickle_that_names_a_global_of_many_lines(bin_checkpoint: Path) -> None:
+    rewrite(bin_checkpoint / "pytorch_model.bin", data=b"\x80\x02c" + b"x" * 5000 + b"\n\x1b[2J\n.")
+    with pytest.raises(CheckpointError, match="holds more than weights") as caught:
+        read_checkpoint(bin_checkpoint)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("offset", "damage"),
+    [(6, b"\xff"), (8, b"\x01"), (9, b"\x08"), (10, b"\x63"), (42, b"\xff\xff\xff\x7f"), (46, b"\xff")],
+    ids=["version", "encrypted", "names in UTF-8", "compression", "place", "name"],
+)
+def test_a_damaged_archive(offset: int, damage: bytes, bin_checkpoint: Path) -> None:
+    """In the entry of its pickle in its directory: zipfile has another exception for each."""
+    file = bin_checkpoint / "pytorch_model.bin"
+    contents = bytearray(file.read_bytes())
+    entry = contents.find(b"PK\1\2") + offset
+    contents[entry : entry + len(damage)] = damage
+    if offset == 9:
+        contents[entry + 46 - 9] = 0xFF  # a byte that UTF-8 has not
+    file.write_bytes(contents)
+    refuse(bin_checkpoint, "pytorch_model.bin: ")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 2000 + "\n", "encoder\x1b[2J"])
+def test_a_tensor_is_named_on_one_printable_line(name: str, editable: Path) -> None:
+    weights = load_file(editable / "model.safetensors")
+    save_file(weights | {name: torch.ones(1)}, editable / "model.safetensors")
+    with pytest.raises(CheckpointError, match="does not belong") as caught:
+        read_checkpoint(editable)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_tensor_of_a_thousand_dimensions(editable: Path) -> None:
+    weights = load_file(editable / "2_Dense/model.safetensors")
+    (name,) = weights
+    shape = ", ".join(["1"] * 1000)
+    header = f'{{"{name}": {{"dtype": "F32", "shape": [768, {shape}], "data_offsets": [0, 3072]}}}}'.encode()
+    (editable / "2_Dense/model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(3072))
+    refuse(editable, r"(is \[768, 1, 1, 1, 1, 1, \.\.\.\], config|not a whole safetensors file)")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\ud800", "a\n", "é" * 300])
+def test_a_shard_of_a_name_that_no_file_has(name: str, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "x", weight_format="sharded")
+    write_json(folder / "model.safetensors.index.json", {"weight_map": {"x": f"{name}.safetensors"}})
+    with pytest.raises(CheckpointError, match="names a file|cannot be looked up") as caught:
+        read_checkpoint(folder)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("weight_map", "message"),
     [
