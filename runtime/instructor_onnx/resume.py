@@ -3,13 +3,14 @@
 OUTPUT.partial lies beside OUTPUT until that is complete, and holds
 
     lock          held while a process works here
-    state.json    rows done, the writer's position, a hash of the input so far, and what must not change
+    state.json    rows done, the writer's position, a hash of the input so far, what must not change, and its own hash
     data, ...     the growing output (see writers.py)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 from instructor_onnx.writers import DATA, MERGED, PARTS
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 MOST_STATE = 1 << 24  # bytes; an instruction of the command line may be part of it
 LOCK, STATE, NEW_STATE = "lock", "state.json", "state.json.new"
 
@@ -49,32 +50,41 @@ class State:
         try:
             if (size := path.stat().st_size) > MOST_STATE:
                 raise ValueError(f"{size:,} bytes")
-            state = cls(**json.loads(path.read_text(encoding="utf-8")))
-            state._check()
-        except (ValueError, TypeError, RecursionError) as error:
+            return cls._from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: cannot be read ({error!s:.200}). Begin anew with --restart.") from None
-        if state.version != STATE_VERSION:
-            raise ValueError(f"{path}: written by another version of instructor-onnx. Begin anew with --restart.")
-        return state
 
-    def _check(self) -> None:
-        for name in ("version", "rows", "position"):
-            value = getattr(self, name)
-            if type(value) is not int or not 0 <= value < 1 << 62:
-                raise ValueError(f"{name} is {value!r:.40}")
+    @classmethod
+    def _from_json(cls, data: Any) -> State:
+        if not isinstance(data, dict) or data.get("version") != STATE_VERSION:
+            raise ValueError("written by another version of instructor-onnx, if by any")
+        if data.pop("sha256", None) != _digest(data):
+            raise ValueError("it was changed")
+        if data.keys() != {field.name for field in dataclasses.fields(cls)}:
+            raise ValueError("it has other fields")
+        for name in ("rows", "position"):
+            if type(data[name]) is not int or not 0 <= data[name] < 1 << 62:
+                raise ValueError(f"{name} is {data[name]!r:.40}")
         for name, kind in (("input_sha256", str), ("fixed", dict)):
-            if type(getattr(self, name)) is not kind:
-                raise ValueError(f"{name} is {getattr(self, name)!r:.40}")
+            if type(data[name]) is not kind:
+                raise ValueError(f"{name} is {data[name]!r:.40}")
+        return cls(**data)
 
     def write(self, folder: Path) -> None:
         """Replace the state at once, and have it on the disk."""
         new = folder / NEW_STATE
+        data = dataclasses.asdict(self)
         with new.open("w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(self), file, indent=2)
+            json.dump(data | {"sha256": _digest(data)}, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
         new.replace(folder / STATE)
         sync_folder(folder)
+
+
+def _digest(data: dict[str, Any]) -> str:
+    """A hash of a state: with another position or number of rows, a run would go on in the wrong place."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
@@ -89,7 +99,7 @@ def work_folder(folder: Path) -> Iterator[None]:
     """
     with suppress(FileExistsError):
         folder.mkdir()
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         raise FileExistsError(f"{folder}: is no folder, and the unfinished output goes there. Move it away.")
     for path in folder.iterdir():
         if _is_ours(path) and (path.is_symlink() or not path.is_file()):  # writing there would write somewhere else

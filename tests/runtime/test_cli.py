@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest, __version__, cli, gpu, processor, session, stream
-from instructor_onnx.resume import State
+from instructor_onnx.resume import STATE_VERSION, State
 
 COMMAND = [sys.executable, "-m", "instructor_onnx.cli"]
 INSTRUCTION = "Represent the Science title: "
@@ -203,7 +203,7 @@ def test_what_the_same_command_cannot_continue(
         return error_of(capsys)
 
     (tmp_path / "out.npy.partial").mkdir()
-    State(1, 150, 608, "0", {}).write(tmp_path / "out.npy.partial")
+    State(STATE_VERSION, 150, 608, "0", {}).write(tmp_path / "out.npy.partial")
     again = "150 rows are done and kept: run the same command again to continue.\n"
     kept = "150 rows are done and kept.\n"
     assert fail(OSError(28, "No space left on device")).endswith(again)

@@ -19,6 +19,7 @@ import pytest
 from instructor_onnx import stream, writers
 from instructor_onnx.inputs import Row
 from instructor_onnx.records import Columns
+from instructor_onnx.resume import STATE_VERSION, _digest
 from instructor_onnx.stream import Job, prepare, run
 
 Float32 = npt.NDArray[np.float32]
@@ -328,7 +329,7 @@ def test_batch_size_may_change(tmp_path: Path) -> None:
     assert go(dataclasses.replace(interrupted(tmp_path), batch_size=1)).resumed_rows == 2 * CHUNK
 
 
-STATE: dict[str, Any] = {"version": 1, "rows": 20, "position": 608, "input_sha256": "0", "fixed": {}}
+STATE: dict[str, Any] = {"version": STATE_VERSION, "rows": 20, "position": 608, "input_sha256": "0", "fixed": {}}
 WRONG: dict[str, list[Any]] = {
     "rows": [-1, 2.5, "20", True, None, 10**30, [20]],
     "position": [-1, 6e2, "608", 2**70],
@@ -337,11 +338,19 @@ WRONG: dict[str, list[Any]] = {
 }
 
 
+def signed(state: dict[str, Any]) -> str:
+    """With the hash of its own that a state has."""
+    return json.dumps(state | {"sha256": _digest(state)})
+
+
 @pytest.mark.parametrize(
     "text",
     [
         *("", "{}", "[]", '{"version": 1}', '{"version": 9, "rows": 0}', "[" * 100_000, '"\\ud800"', "NaN"),
-        *(json.dumps(STATE | {name: value}) for name, values in WRONG.items() for value in values),
+        *(signed(STATE | {name: value}) for name, values in WRONG.items() for value in values),
+        *(signed({name: value for name, value in STATE.items() if name != left_out}) for left_out in STATE),
+        signed(STATE | {"\ud83d": 1}),
+        json.dumps(STATE),
     ],
 )
 def test_a_damaged_state_names_the_way_out(tmp_path: Path, text: str) -> None:
@@ -350,6 +359,18 @@ def test_a_damaged_state_names_the_way_out(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"state\.json: .*--restart"):
         go(job)
     assert go(dataclasses.replace(job, restart=True)).rows == ROWS
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize(("name", "by"), [("rows", -1), ("rows", 10), ("position", -1), ("position", 1)])
+def test_a_state_whose_numbers_were_changed(tmp_path: Path, output: str, name: str, by: int) -> None:
+    """The run would go on in the wrong place, and its output be of the wrong rows."""
+    job = interrupted(tmp_path, output)
+    path = job.folder / "state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {name: state[name] + by}))
+    with pytest.raises(ValueError, match=r"state\.json: cannot be read \(it was changed\)\. Begin anew with --restart"):
+        go(job)
 
 
 def test_a_state_too_large_is_not_read(tmp_path: Path) -> None:
@@ -365,7 +386,8 @@ def test_a_damaged_part_names_the_way_out(tmp_path: Path, damage: Callable[[Path
     job = interrupted(tmp_path, "parquet")
     if damage is None:
         state = json.loads((job.folder / "state.json").read_text())
-        (job.folder / "state.json").write_text(json.dumps(state | {"position": 10**18}))
+        del state["sha256"]
+        (job.folder / "state.json").write_text(signed(state | {"position": 10**18}))
     else:
         damage(job.folder / "part-000001.parquet")
     with pytest.raises(ValueError, match=r"part-00000\d\.parquet: cannot be read .*--restart"):
@@ -397,6 +419,13 @@ def test_a_file_in_the_work_folders_place(tmp_path: Path) -> None:
     job.folder.write_text("mine")
     with pytest.raises(FileExistsError, match=r"out\.npy\.partial: is no folder"):
         go(job)
+    job.folder.unlink()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/data").write_text("precious")
+    job.folder.symlink_to("home")
+    with pytest.raises(FileExistsError, match=r"out\.npy\.partial: is no folder"):
+        go(job)
+    assert (tmp_path / "home/data").read_text() == "precious"
 
 
 def test_a_short_partial_output_names_the_way_out(tmp_path: Path) -> None:
