@@ -304,6 +304,14 @@ def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:
     assert done.stdout.split() == ["native", "scalar", mini.encode(ROWS[2]).tobytes().hex()]
 
 
+def test_files_may_change_under_a_loaded_model(tmp_path: Path) -> None:
+    """The kernels keep copies; a mapped file that is cut would end the process with SIGBUS."""
+    folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
+    model = opened(folder, engine="native")
+    (folder / "int8/model.onnx.data").write_bytes(b"")
+    assert np.array_equal(model.encode(ROWS), opened("instructor-mini", engine="native").encode(ROWS))
+
+
 class TestWithoutMemory:
     """The kernels find none: at the weights, then at a run."""
 
