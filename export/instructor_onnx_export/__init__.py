@@ -14,7 +14,7 @@ except ImportError as error:
 
 from instructor_onnx_export.calibrate import CalibrationError as CalibrationError
 from instructor_onnx_export.checkpoint import CheckpointError as CheckpointError
-from instructor_onnx_export.half import RangeError as RangeError
+from instructor_onnx_export.model_file import RangeError as RangeError
 from instructor_onnx_export.pipeline import export as export
 from instructor_onnx_export.pipeline import verify_bundle as verify_bundle
 from instructor_onnx_export.staging import ExportError as ExportError

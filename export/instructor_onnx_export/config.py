@@ -5,7 +5,6 @@ Every number is checked before anything is built from it: a hostile one must not
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +35,7 @@ LIMITS = {
     "in_features": 1 << 16,
     "out_features": 1 << 16,
 }
+SMALLEST_EPSILON = 1e-30  # float32 has it, so a row of zeros is not divided by zero; T5's is 1e-6
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ def _token_id(data: Mapping[str, Any], key: str, where: str, vocab_size: int, de
 
 def _epsilon(data: Mapping[str, Any], where: str) -> float:
     value = data.get("layer_norm_epsilon", 1e-6)
-    if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value) or not 0 < value < 1:
-        raise CheckpointError(f"{where}: layer_norm_epsilon is {shown(value)}; expected a number between 0 and 1.")
+    if isinstance(value, bool) or not isinstance(value, float) or not SMALLEST_EPSILON <= value < 1:
+        raise CheckpointError(
+            f"{where}: layer_norm_epsilon is {shown(value)}; expected a number from {SMALLEST_EPSILON} to 1."
+        )
     return value

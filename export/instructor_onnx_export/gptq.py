@@ -64,7 +64,7 @@ def _best_scale(block: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
     The largest weight becomes -8, the end of the range that has one step more; its scale may be negative.
     """
     largest = block.gather(1, block.abs().argmax(dim=1, keepdim=True))
-    best, least = torch.empty_like(largest), torch.full_like(largest, torch.inf)
+    best = least = torch.full_like(largest, torch.inf)  # and best stays so where float16 has no scale large enough
     for clip in CLIPS:
         scale = largest * (-clip / 8)
         scale = torch.where(scale.abs() < SMALLEST_SCALE, SMALLEST_SCALE, scale).half().float()  # as stored

@@ -20,16 +20,12 @@ from onnx import TensorProto
 from instructor_onnx_export.attention import Attention, MultiHeadAttention
 from instructor_onnx_export.checkpoint import Config
 from instructor_onnx_export.linear import Prepared
-from instructor_onnx_export.model_file import ModelWriter
+from instructor_onnx_export.model_file import ModelWriter, RangeError
 from instructor_onnx_export.weights import DENSE
 
 Float32 = npt.NDArray[np.float32]
 
 LARGEST = 65504 / 2  # of fp16; half of it, as rounding weights and activations moves a bound by far less than that
-
-
-class RangeError(Exception):
-    """A checkpoint that could leave fp16's range in a place where no power of two helps."""
 
 
 class Shift(NamedTuple):

@@ -7,7 +7,7 @@ products, and how a prepared activation is multiplied. half.py has fp16 and bf16
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,14 @@ from onnx import TensorProto
 
 from instructor_onnx_export.attention import Attention, StockAttention
 from instructor_onnx_export.gptq import quantize_blocks
-from instructor_onnx_export.model_file import MICROSOFT, ModelWriter
+from instructor_onnx_export.model_file import MICROSOFT, ModelWriter, RangeError
 
 Float32 = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
 
 # Divisors stay above this, so that a row of zeros is quantised to zeros: 255 / TINY is still finite.
 TINY = 1e-30
+SMALLEST = 127 * np.finfo(np.float32).tiny  # of a row whose scale keeps its digits; a smaller row is as good as zeros
 BLOCK = 1 << 20  # numbers quantised at a time
 BLOCK_SIZES = (128, 64, 32, 16)  # inputs that share a scale of int4: the first that divides them
 
@@ -127,14 +128,17 @@ class Int4Blocks(Fp32):
         padding = (0, -inputs % block_size)  # inputs that are always zero
         padded = torch.nn.functional.pad(torch.from_numpy(np.ascontiguousarray(weight.T)), padding)
         sample = torch.nn.functional.pad(self._samples[name], padding)
-        values, scales = quantize_blocks(padded, sample, block_size)
+        try:
+            values, scales = quantize_blocks(padded, sample, block_size)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise RangeError(f"int4: the inputs of {name} leave the range of float32. Export without int4.") from None
         unsigned = (values.numpy() + 8).astype(np.uint8).reshape(outputs, -1, block_size)
         return str(
             model.node(
                 "MatMulNBits",
                 x.values,
                 model.weight(name, unsigned[..., ::2] | unsigned[..., 1::2] << 4),  # the first in the low half
-                self._from_float16(model, f"{name}.scale", scales.numpy()),
+                self._from_float16(model, f"{name}.scale", scales.float().numpy()),
                 domain=MICROSOFT,
                 K=inputs,
                 N=outputs,
@@ -147,8 +151,8 @@ class Int4Blocks(Fp32):
     def dense(self, model: ModelWriter, name: str, weight: Float32) -> str:
         return self._from_float16(model, name, weight)
 
-    def _from_float16(self, model: ModelWriter, name: str, array: npt.NDArray[Any]) -> str:
-        return str(model.node("Cast", model.weight(name, array.astype(np.float16)), to=TensorProto.FLOAT))
+    def _from_float16(self, model: ModelWriter, name: str, array: Float32) -> str:
+        return str(model.node("Cast", model.weight(name, array, TensorProto.FLOAT16), to=TensorProto.FLOAT))
 
 
 class Int8PerRow:
@@ -232,10 +236,12 @@ def quantize(weight: Float32, axis: int) -> tuple[Int8, Float32]:
     """
     # Without np.abs, and block by block: the embedding table of a large model is worth hundreds of megabytes.
     largest = np.maximum(weight.max(axis=axis, keepdims=True), -weight.min(axis=axis, keepdims=True))
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    # What is not finite ends up in the scales, where ModelWriter finds it.
+    scales = np.where(largest <= SMALLEST, 1, largest / 127).astype(np.float32)
     values = np.empty(weight.shape, dtype=np.int8)
     rows = max(1, BLOCK // weight.shape[1])
     for first in range(0, len(weight), rows):
         block = slice(first, first + rows)
-        values[block] = np.rint(weight[block] / (scales if axis == 0 else scales[block])).clip(-127, 127)
+        with np.errstate(invalid="ignore"):
+            values[block] = np.rint(weight[block] / (scales if axis == 0 else scales[block])).clip(-127, 127)
     return values, scales

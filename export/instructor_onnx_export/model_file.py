@@ -6,6 +6,7 @@ stops at 2 GB) is written with one tensor in hand; onnxruntime maps the file ins
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +31,12 @@ INLINE = 1024  # bytes: smaller tensors stay in the model file, where shape infe
 Array = npt.NDArray[Any]
 
 
+class RangeError(Exception):
+    """A checkpoint whose numbers leave the range of a variant's; names the variant and the tensor."""
+
+
 class ModelWriter:
-    """A model under construction in `folder`; use as a context manager, then `save`."""
+    """A model under construction in `folder`, which bears the variant's name; use as a context manager, then `save`."""
 
     def __init__(self, folder: Path, opset: int = OPSET) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,11 +72,18 @@ class ModelWriter:
         return output
 
     def weight(self, name: str, array: Array, element_type: int | None = None) -> str:
-        """Store a weight under `name`, as `element_type` or as it is; it is written at once and not kept."""
+        """Store a weight under `name`, as `element_type` or as it is; it is written at once and not kept.
+
+        Raises:
+            RangeError: a number is not finite as it would be stored.
+        """
         array = np.ascontiguousarray(array)
         stored = element_type or helper.np_dtype_to_tensor_dtype(array.dtype)
+        values = torch.from_numpy(array)
         if stored in HALF:  # rounded to nearest even
-            array = torch.from_numpy(array).to(HALF[stored]).view(torch.int16).numpy()
+            values = values.to(HALF[stored])
+            array = values.view(torch.int16).numpy()
+        self._check_finite(name, values)
         if array.nbytes < INLINE:
             tensor = TensorProto(name=name, dims=array.shape, data_type=stored, raw_data=array.tobytes())
             self._initializers.append(tensor)
@@ -84,6 +96,13 @@ class ModelWriter:
             tensor.external_data.add(key=key, value=value)
         self._initializers.append(tensor)
         return name
+
+    def _check_finite(self, name: str, values: torch.Tensor) -> None:
+        if values.is_floating_point() and not all(math.isfinite(extreme) for extreme in torch.aminmax(values)):
+            raise RangeError(
+                f"{self._folder.name}: {name} would hold NaN or infinity, as numbers of the checkpoint leave the range "
+                f"of {str(values.dtype).removeprefix('torch.')}. Export it without {self._folder.name}."
+            )
 
     def constant(self, value: Any, dtype: npt.DTypeLike) -> str:
         """A small constant; equal ones are stored once."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from instructor_onnx import __version__
 from instructor_onnx.bundle import (
@@ -35,12 +36,12 @@ from tqdm import tqdm
 
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
-from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
+from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half, RangeError
+from instructor_onnx_export.half import Half
 from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
-from instructor_onnx_export.model_file import DATA, MODEL
+from instructor_onnx_export.model_file import DATA, MODEL, RangeError
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.staging import ExportError, staged
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
@@ -103,7 +104,7 @@ def export(
         ExportError: an unknown variant, a target that exists, another export that writes there.
         CheckpointError: the checkpoint is not of the family, or damaged.
         CalibrationError: the calibration texts cannot be used.
-        RangeError: no variant is left: the checkpoint may leave fp16's range.
+        RangeError: no variant is left: numbers of the checkpoint leave the range of fp16 or another variant.
         VerificationError: no variant is left: each is further from PyTorch than allowed, on every engine.
         Nothing is written where one is raised.
     """
@@ -119,15 +120,16 @@ def export(
         expected = _expected(source, oracle, stage)
         plans, failed = _plans(source, oracle, variants, texts, stage)
         del oracle
-        for variant, (weights, precision) in plans.items():
-            with stage(f"Writing {variant}", source.config.num_layers + 1, "layer") as bar:
-                write_graph(folder / variant, source.config, weights, precision, bar.update)
+        written, unwritten = _written(folder, source.config, plans, stage)
+        failed |= unwritten
+        if not written:
+            raise _summed_up(failed)
         with stage("Hashing"):
             (folder / TOKENIZER).write_bytes(source.tokenizer_json)
-            manifest = _manifest(folder, source, name, {variant: plan.precision for variant, plan in plans.items()})
+            manifest = _manifest(folder, source, name, written)
             manifest.write(folder)
         # The mapped files would count twice beside the models that are opened next.
-        del source, plans, weights, precision
+        del source, plans, written
         _return_memory()
         manifest, wrong = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
         failed |= wrong
@@ -192,7 +194,13 @@ def verify_bundle(
 def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
     rows = probe_rows(source.config.max_seq_length)
     with stage("Asking PyTorch", len(rows), "row") as bar:
-        return ask_oracle(oracle, rows, bar.update)
+        expected = ask_oracle(oracle, rows, bar.update)
+    if not all(np.isfinite(array).all() for array in (expected.vectors, *expected.tokens)):
+        raise CheckpointError(
+            f"{source.folder}: PyTorch itself gives NaN or infinity with these weights. They are not those of a model "
+            "that works; nothing can be verified against them."
+        )
+    return expected
 
 
 def _plans(
@@ -221,6 +229,23 @@ def _plans(
     if failed.keys() == set(variants):
         raise _summed_up(failed)
     return {name: plans[name] for name in variants if name not in failed}, failed
+
+
+def _written(
+    folder: Path, config: Config, plans: Mapping[str, Plan], stage: Stage
+) -> tuple[dict[str, Precision], Failures]:
+    """Write the models; those that could be, and why others could not."""
+    written: dict[str, Precision] = {}
+    failed: Failures = {}
+    for variant, (weights, precision) in plans.items():
+        try:
+            with stage(f"Writing {variant}", config.num_layers + 1, "layer") as bar:
+                write_graph(folder / variant, config, weights, precision, bar.update)
+            written[variant] = precision
+        except RangeError as error:
+            shutil.rmtree(folder / variant)
+            failed[variant] = error.with_traceback(None)  # which would keep the weights
+    return written, failed
 
 
 def _verified(

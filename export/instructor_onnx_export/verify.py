@@ -27,6 +27,7 @@ FP32_TOLERANCE = 1e-5
 # 0.999999 and bf16 0.99994, with outliers too (emulated).
 MIN_COSINE = {"int8": 0.99, "int4": 0.97, "fp16": 0.9995, "bf16": 0.9995}
 TOKEN_BUDGET = 512  # tokens of one run: with more, the activations of a wide model are the peak of an export
+MOST_WORDS = 1024  # of a probe row: a checkpoint may claim to take a million tokens, each attended to by each
 ALONE_STEP = 4  # every so many probe rows are also run alone, to be compared with themselves in the batch
 
 _SENTENCES = [
@@ -65,9 +66,8 @@ def probe_rows(max_seq_length: int) -> list[Row]:
     """Rows that find mistakes: every length from none to past the limit, unicode, literals, odd instructions."""
     rows = [Row(instruction, text) for instruction in _INSTRUCTIONS for text in _SENTENCES]
     rows += [Row(_INSTRUCTIONS[0], " ".join(_SENTENCES[:count])) for count in (2, 3, 5, 7)]
-    words = " ".join(
-        f"word{number}" for number in range(max_seq_length)
-    )  # over max_seq_length tokens in any vocabulary
+    # Over max_seq_length tokens in any vocabulary.
+    words = " ".join(f"word{number}" for number in range(min(max_seq_length, MOST_WORDS)))
     rows += [
         Row(_INSTRUCTIONS[1], words),
         Row(_INSTRUCTIONS[0], ""),
