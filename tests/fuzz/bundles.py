@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
+import math
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-from instructor_onnx import INSTRUCTOR, BundleError, cli
+from instructor_onnx import INSTRUCTOR, BundleError
 from instructor_onnx.bundle import describe_file
 from instructor_onnx.model import EMBEDDED
 
 from tests.fuzz import wire
+from tests.fuzz.commands import run_command
 from tests.fuzz.kinds import missing
 from tests.fuzz.mutate import PATHS, change_json, damage, odd_value, write_json
-from tests.fuzz.verdict import Refused, Wrong, message_fault
+from tests.fuzz.verdict import Wrong
 
 PIECES = 600  # of the vocabulary: the whole one takes most of the time of a case
 ROWS = [["Represent the question: ", "What rises in the hills?"], ["", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab ﬁ ½ ﷺ"]]
@@ -118,7 +119,8 @@ class Manifests(Bundles):
         else:
             self._odd_file(rng)
         if rng.random() < 0.2:
-            return self._command(rng.choice((["info"], ["info", "--json"], ["check"])))
+            command = rng.choice((["info"], ["info", "--json"], ["check"]))
+            return run_command([*command, str(self.folder)], self.named)
         return self.opened(rng.choice(list(self.known)))
 
     def _write(self, text: bytes) -> None:
@@ -156,21 +158,6 @@ class Manifests(Bundles):
                     file["bytes"] = (self.folder / file["path"]).stat().st_size
             self._write(write_json(manifest))
 
-    def _command(self, command: list[str]) -> bool:
-        """A command on the case: it says what it found, or one line of error."""
-        out, raw = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.BytesIO()
-        said = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace")  # as Python's own stderr
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
-            code = cli.main([*command, str(self.folder)])
-            out.flush()
-            said.flush()
-        error = raw.getvalue().decode()
-        if code == 0:
-            return not error
-        if fault := message_fault(error, self.named):
-            raise Wrong(f"{command[0]}: {fault}: {error}")
-        raise Refused(error)
-
 
 class NativeModels(Bundles):
     """model.onnx as the native engine reads it."""
@@ -204,6 +191,8 @@ class NativeModels(Bundles):
             message = rng.choice(found or [fields])
             if kind == "entry" and rng.random() < 0.5:
                 _odd_entry(rng, message)
+            elif kind == "tensor" and rng.random() < 0.5:
+                _reshape(rng, message)
             else:
                 wire.change(rng, message)
         return wire.write(fields)
@@ -211,7 +200,13 @@ class NativeModels(Bundles):
     def _odd_data(self, rng: Random, manifest: Any) -> None:
         """The weights cut, or under a name that the model may use too."""
         data = self.folder / DATA
-        if rng.random() < 0.5:
+        what = rng.randrange(3)
+        if what == 0:
+            contents = bytearray(data.read_bytes())
+            place = rng.randrange(len(contents) // 4) * 4
+            contents[place : place + 4] = struct.pack("<f", rng.choice((float("nan"), float("inf"), 3e38, 0.0)))
+            self.replace(DATA, bytes(contents))
+        elif what == 1:
             entry = manifest["variants"]["int8"]["files"][1]
             self.replace(DATA, data.read_bytes()[: rng.choice((0, 1, 4096, entry["bytes"] - 1))])
             entry["bytes"] = data.stat().st_size
@@ -234,3 +229,19 @@ def _odd_entry(rng: Random, entry: list[wire.Field]) -> None:
             field.payload = rng.choice(LOCATIONS if key == b"location" else OFFSETS).encode(errors="surrogatepass")
     if rng.random() < 0.2:
         entry.reverse()
+
+
+def _reshape(rng: Random, tensor: list[wire.Field]) -> None:
+    """Another shape (dims 1) for a tensor, with a length in external_data (13) that goes with it."""
+    dims = [field.payload for field in tensor if field.number == 1 and isinstance(field.payload, int)]
+    size = math.prod(dims)
+    shape = rng.choice(
+        ([], [1], [size], [1, size], [size, 1], [0], dims[::-1], [*dims, 1], [1] * 40, [2] * 20, dims[:1])
+    )
+    tensor[:] = [field for field in tensor if field.number != 1]
+    tensor[:0] = [wire.Field(1, wire.VARINT, number) for number in shape]
+    for entry in wire.messages(tensor, "entry"):
+        texts = {field.number: field for field in entry}
+        value = texts[2].payload if texts.keys() >= {1, 2} and texts[1].payload == b"length" else b""
+        if isinstance(value, bytes) and value.isdigit() and size:
+            texts[2].payload = str(int(value) // size * math.prod(shape)).encode()

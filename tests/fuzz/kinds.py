@@ -15,6 +15,7 @@ KINDS = {
     "model-onnxruntime": ("tests.fuzz.bundles:OnnxruntimeModels", ("onnxruntime",)),
     "tokenizer": ("tests.fuzz.tokenizer_files:TokenizerFiles", ()),
     "input": ("tests.fuzz.streams:Inputs", ("pyarrow",)),
+    "option": ("tests.fuzz.commands:Commands", ()),
     "state": ("tests.fuzz.streams:States", ("pyarrow",)),
     "server": ("tests.fuzz.requests:Requests", ("fastapi", "uvicorn", "orjson", "httpx", "prometheus_client")),
     "checkpoint": ("tests.fuzz.checkpoints:Checkpoints", ("torch", "transformers", "safetensors", "sentencepiece")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -32,6 +33,15 @@ TEXTS = ("a", "What rises in the hills?", 'The river, "said" she', "é ½\u2028�
 INSTRUCTIONS = ("", "Represent the question: ", "Represent:", " ", "a b c")
 COLUMNS = ("text", "instruction", "embedding", "id", "", "é", "a" * 300)
 OPEN_ENDS = (b"\xef\xbb\xbf", b"\r\n", b"\r", b"\0", b"\xff", b"\n\n", b" ")
+# Lines of some megabytes, and one that does not end within them; made when they are needed.
+LARGE: tuple[Callable[[], bytes], ...] = (
+    lambda: b'"' + b"a b " * 2_000_000 + b'"\n',
+    lambda: b'"' + "ﷺ".encode() * 2_000_000 + b'"\n',
+    lambda: b'"' + b"a" * 8_000_000 + b'"\n',
+    lambda: b'"' + b"\n" * 8_000_000,
+    lambda: b"a," * 4_000_000,
+    lambda: b"[" * 8_000_000,
+)
 ROWS = [[f"Represent the row {index}: ", f"text {index}, and more"] for index in range(7)]
 
 
@@ -176,13 +186,15 @@ class States(Streams):
         raise RuntimeError("the run was not cut short")
 
     def _change(self, rng: Random, folder: Path) -> str:
-        """Change one file of a work folder; its name."""
+        """Change one file of a work folder; its name, or "forged" for a state whose hash is right."""
         path = folder / STATE if rng.random() < 0.6 else rng.choice(sorted(folder.iterdir()))
         what = rng.randrange(8)
         if path.name == STATE and what < 6:
             state = json.loads(path.read_text(encoding="utf-8"))
             changed = change_json(rng, state) if what < 3 else state | {rng.choice(list(state)): odd_value(rng)}
-            path.write_bytes(write_json(changed))
+            forged = isinstance(changed, dict) and "sha256" in changed and rng.random() < 0.6
+            path.write_bytes(write_json(_forged(changed) if forged else changed))
+            return "forged" if forged else STATE
         elif what < 6:
             path.write_bytes(damage(rng, path.read_bytes()))
         else:
@@ -216,6 +228,12 @@ class _Failing:
     def get_sentence_embedding_dimension(self) -> int:
         """As INSTRUCTOR's."""
         return self.model.get_sentence_embedding_dimension()
+
+
+def _forged(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with the hash that it should have (see resume.py), by somebody who can write one."""
+    state = {name: value for name, value in state.items() if name != "sha256"}
+    return state | {"sha256": hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()}
 
 
 def _instruction_and_text(row: dict[str, Any], columns: Columns) -> list[str]:
@@ -259,6 +277,8 @@ def _form(rng: Random, row: dict[str, Any]) -> Any:
 
 
 def _changed(rng: Random, contents: bytes) -> bytes:
+    if rng.random() < 0.03:
+        return rng.choice(LARGE)() + contents
     what = rng.randrange(5)
     if what < 2:
         return contents
