@@ -73,7 +73,7 @@ def _fetch(name_or_path: str | os.PathLike[str], options: hub.HubOptions) -> tup
     """The local folder and its name. Of a hub repository, pickles are only downloaded where they are needed."""
     folder = hub.local_folder(name_or_path)
     if folder is not None:
-        return folder, folder.resolve().name
+        return folder, brief(folder.resolve().name)
     repo_id = str(name_or_path)
     root = hub.download(repo_id, SMALL_FILES + SAFETENSORS, options)
     layout = read_layout(CheckpointFolder(root))

@@ -22,7 +22,9 @@ from instructor_onnx.bundle import (
     FORMAT_VERSION,
     MANIFEST,
     MODEL_CARD,
+    MOST_TEXT,
     TOKENIZER,
+    UNPRINTABLE,
     Manifest,
     Model,
     Variant,
@@ -38,6 +40,7 @@ from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_ro
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from instructor_onnx_export.config import Config
+from instructor_onnx_export.folder import shown
 from instructor_onnx_export.graph import write_graph
 from instructor_onnx_export.half import Half
 from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
@@ -101,7 +104,8 @@ def export(
         it costs itself, not the others.
 
     Raises:
-        ExportError: an unknown variant, a target that exists, another export that writes there.
+        ExportError: an unknown variant, a name that no bundle may have, a target that exists, another export that
+            writes there.
         CheckpointError: the checkpoint is not of the family, or damaged.
         CalibrationError: the calibration texts cannot be used.
         RangeError: no variant is left: numbers of the checkpoint leave the range of fp16 or another variant.
@@ -109,7 +113,7 @@ def export(
         Nothing is written where one is raised.
     """
     target = Path(out)
-    _check_variants(variants)
+    _check_request(variants, name)
     texts = read_rows(CALIBRATION_TEXTS if calibrate is None else Path(calibrate))
     stage = _stages(show_progress)
     hub = HubOptions(revision, token, cache_folder, local_files_only)
@@ -347,10 +351,12 @@ def _model(source: Checkpoint, name: str | None) -> Model:
     )
 
 
-def _check_variants(variants: Sequence[str]) -> None:
+def _check_request(variants: Sequence[str], name: str | None) -> None:
     unknown = [variant for variant in variants if variant not in DEVICES]
     if unknown or not variants or len(set(variants)) != len(variants):
         raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(DEVICES)}.")
+    if name is not None and (len(name) > MOST_TEXT or UNPRINTABLE.search(name)):
+        raise ExportError(f"name: found {shown(name)}, expected at most {MOST_TEXT:,} printable characters.")
 
 
 def _return_memory() -> None:

@@ -66,6 +66,20 @@ def test_unknown_variants(base_checkpoint: Path, tmp_path: Path, variants: list[
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["x" * 1001, "a\ud800", "a\n"])
+def test_a_name_that_no_bundle_may_have(base_checkpoint: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ExportError, match="name: found '.*', expected at most 1,000 printable characters"):
+        export(base_checkpoint, tmp_path / "b", name=name)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder there has such a name")
+def test_a_checkpoint_in_a_folder_whose_name_no_bundle_may_have(base_checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(base_checkpoint, tmp_path / "mine\n2")
+    export(folder, tmp_path / "b", variants=["fp32"], show_progress=False)
+    assert Manifest.read(tmp_path / "b").model.name == "mine 2"
+
+
 def test_a_bundle_in_the_way_is_kept(base_checkpoint: Path, tmp_path: Path) -> None:
     export(base_checkpoint, tmp_path / "b", variants=["int8"], name="first", show_progress=False)
     with pytest.raises(ExportError, match="there is a bundle already.*--overwrite"):
