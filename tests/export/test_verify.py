@@ -126,3 +126,9 @@ def test_a_graph_that_the_kernels_do_not_know_is_left_to_onnxruntime(
     expected = ask_oracle(Oracle(read_checkpoint(base_checkpoint)), probe_rows(512)[:8])
     monkeypatch.setattr(NativeSession, "open", refuse)
     assert list(measure(bundle, "int8", ON | {"native": "cpu"}, expected)) == ["onnxruntime"]
+
+
+def test_a_length_that_a_checkpoint_claims_makes_no_endless_probe_row() -> None:
+    """A million tokens, each attended to by each, would take terabytes."""
+    assert max(len(row.text) for row in probe_rows(1 << 20)) < 10_000
+    assert max(len(row.text.split()) for row in probe_rows(512)) == 512
