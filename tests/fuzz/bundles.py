@@ -152,11 +152,16 @@ class Manifests(Bundles):
         )
         rng.choice(makers)()
         if path.name != "manifest.json" and rng.random() < 0.7:
-            manifest = json.loads(json.dumps(self.manifest))
-            for file in [manifest["tokenizer"], *manifest["variants"]["int8"]["files"]]:
-                if (self.folder / file["path"]).is_file() and not (self.folder / file["path"]).is_symlink():
-                    file["bytes"] = (self.folder / file["path"]).stat().st_size
-            self._write(write_json(manifest))
+            self.list_sizes()
+
+    def list_sizes(self) -> None:
+        """Let the manifest say the sizes that the files have."""
+        manifest = json.loads(json.dumps(self.manifest))
+        for file in [manifest["tokenizer"], *manifest["variants"]["int8"]["files"]]:
+            path = self.folder / file["path"]
+            if path.is_file() and not path.is_symlink():
+                file["bytes"] = path.stat().st_size
+        self._write(write_json(manifest))
 
 
 class NativeModels(Bundles):

@@ -16,7 +16,7 @@ KINDS = {
     "tokenizer": ("tests.fuzz.tokenizer_files:TokenizerFiles", ()),
     "input": ("tests.fuzz.streams:Inputs", ("pyarrow",)),
     "option": ("tests.fuzz.commands:Commands", ()),
-    "state": ("tests.fuzz.streams:States", ("pyarrow",)),
+    "state": ("tests.fuzz.states:States", ("pyarrow",)),
     "server": ("tests.fuzz.requests:Requests", ("fastapi", "uvicorn", "orjson", "httpx", "prometheus_client")),
     "checkpoint": ("tests.fuzz.checkpoints:Checkpoints", ("torch", "transformers", "safetensors", "sentencepiece")),
 }

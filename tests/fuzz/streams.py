@@ -1,14 +1,11 @@
-"""What `encode` reads: input files of every format, and the work folders of interrupted runs."""
+"""What `encode` reads: rows in files of every format, packed or not, damaged, large."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gzip
-import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +17,6 @@ import numpy.typing as npt
 import pyarrow.parquet
 from instructor_onnx import INSTRUCTOR, stream
 from instructor_onnx.records import Columns
-from instructor_onnx.resume import STATE
 from instructor_onnx.stream import Job
 
 from tests.fuzz.bundles import engines, small_bundle
@@ -38,11 +34,10 @@ LARGE: tuple[Callable[[], bytes], ...] = (
     lambda: b'"' + b"a b " * 2_000_000 + b'"\n',
     lambda: b'"' + "ﷺ".encode() * 2_000_000 + b'"\n',
     lambda: b'"' + b"a" * 8_000_000 + b'"\n',
-    lambda: b'"' + b"\n" * 8_000_000,
+    lambda: b'"' + (b"x" * 40_000 + b"\n") * 200,
     lambda: b"a," * 4_000_000,
     lambda: b"[" * 8_000_000,
 )
-ROWS = [[f"Represent the row {index}: ", f"text {index}, and more"] for index in range(7)]
 
 
 class Streams:
@@ -138,102 +133,6 @@ class Inputs(Streams):
             expected = self.model.encode([_instruction_and_text(row, job.columns)], show_progress_bar=False)[0]
             if vector.tobytes() != expected.tobytes():
                 raise Wrong(f"{job.output_format}: another vector than that of {row!r:.200}")
-
-
-class States(Streams):
-    """The folder of a run that was cut short, changed; the run that continues has to make the known bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.originals = folder / "originals"
-        self.source = folder / "rows.jsonl"
-        self.source.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
-        self.known = {}
-        for output in FORMATS:
-            self.fresh()
-            self.run(self._job(output))
-            self.known[output] = self._job(output).target.read_bytes()  # type: ignore[union-attr]
-            self.fresh()
-            self._interrupt(self._job(output))
-            shutil.copytree(self.folder, self.originals / output)
-        self.named = (*self.named, str(self.source))
-
-    def attempt(self, rng: Random) -> bool:
-        output = rng.choice(FORMATS)
-        shutil.rmtree(self.folder)
-        shutil.copytree(self.originals / output, self.folder)
-        job = self._job(output)
-        changed = self._change(rng, job.folder)
-        self.run(job)
-        assert job.target is not None
-        if job.target.read_bytes() == self.known[output]:
-            return True
-        if changed == STATE:  # damage to the data itself is not looked for
-            raise Wrong(f"{output}: another file, as {STATE} was changed")
-        return False
-
-    def _job(self, output: str) -> Job:
-        target = self.folder / f"out.{output}"
-        return Job(source=self.source, target=target, input_format="jsonl", output_format=output, chunk_rows=2)
-
-    def _interrupt(self, job: Job) -> None:
-        """Leave a run after its second chunk."""
-        model = _Failing(self.model, chunks=2)
-        try:
-            stream.run(model, job, identity=self.identity, total=None, show_progress=False)
-        except InterruptedError:
-            return
-        raise RuntimeError("the run was not cut short")
-
-    def _change(self, rng: Random, folder: Path) -> str:
-        """Change one file of a work folder; its name, or "forged" for a state whose hash is right."""
-        path = folder / STATE if rng.random() < 0.6 else rng.choice(sorted(folder.iterdir()))
-        what = rng.randrange(8)
-        if path.name == STATE and what < 6:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            changed = change_json(rng, state) if what < 3 else state | {rng.choice(list(state)): odd_value(rng)}
-            forged = isinstance(changed, dict) and "sha256" in changed and rng.random() < 0.6
-            path.write_bytes(write_json(_forged(changed) if forged else changed))
-            return "forged" if forged else STATE
-        elif what < 6:
-            path.write_bytes(damage(rng, path.read_bytes()))
-        else:
-            path.unlink()
-            makers: tuple[Callable[[], object], ...] = (
-                lambda: None,
-                path.mkdir,
-                path.touch,
-                lambda: os.mkfifo(path),
-                lambda: path.symlink_to(path.name),
-                lambda: path.symlink_to(self.folder / "elsewhere"),
-            )
-            rng.choice(makers)()
-        return path.name
-
-
-@dataclasses.dataclass
-class _Failing:
-    """A model that is interrupted."""
-
-    model: INSTRUCTOR
-    chunks: int
-
-    def encode(self, sentences: Any, batch_size: int, show_progress_bar: bool) -> Any:
-        """As INSTRUCTOR's, so many times."""
-        if not self.chunks:
-            raise InterruptedError
-        self.chunks -= 1
-        return self.model.encode(sentences, batch_size=batch_size, show_progress_bar=False)
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """As INSTRUCTOR's."""
-        return self.model.get_sentence_embedding_dimension()
-
-
-def _forged(state: dict[str, Any]) -> dict[str, Any]:
-    """A state with the hash that it should have (see resume.py), by somebody who can write one."""
-    state = {name: value for name, value in state.items() if name != "sha256"}
-    return state | {"sha256": hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()}
 
 
 def _instruction_and_text(row: dict[str, Any], columns: Columns) -> list[str]:
