@@ -152,8 +152,9 @@ class Session:
             expected = (*shape[: 1 if name == "sentence_embedding" else 2], widths[name])
             if getattr(found, "shape", None) != expected or found.dtype != np.float32:
                 raise BundleError(
-                    f"{self._path}: {name} of shape {shape} is {getattr(found, 'dtype', type(found).__name__)} "
-                    f"{getattr(found, 'shape', '')}, by the manifest float32 {expected}. Export the checkpoint again."
+                    f"{self._path}: {name} is {getattr(found, 'dtype', type(found).__name__)} "
+                    f"{getattr(found, 'shape', '')} after a run of {shape} tokens, by the manifest float32 {expected}. "
+                    "Export the checkpoint again."
                 )
 
     @contextlib.contextmanager
