@@ -1,12 +1,10 @@
-"""Bundles: manifests of odd values, model files of odd fields, files of odd kinds."""
+"""Bundles: a small one, and manifests of odd values, files of odd kinds. models.py has the models."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -17,7 +15,6 @@ from instructor_onnx import INSTRUCTOR, BundleError
 from instructor_onnx.bundle import describe_file
 from instructor_onnx.model import EMBEDDED
 
-from tests.fuzz import wire
 from tests.fuzz.commands import run_command
 from tests.fuzz.kinds import missing
 from tests.fuzz.mutate import PATHS, change_json, damage, odd_value, write_json
@@ -27,8 +24,6 @@ PIECES = 600  # of the vocabulary: the whole one takes most of the time of a cas
 ROWS = [["Represent the question: ", "What rises in the hills?"], ["", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab ﬁ ½ ﷺ"]]
 MODEL, DATA = "int8/model.onnx", "int8/model.onnx.data"
 HUGE = 700 << 20  # bytes of a file with a hole: more than a case may take
-LOCATIONS = ("123", "model.onnx", "../tokenizer.json", "./model.onnx.data", "١٢٣", *PATHS)
-OFFSETS = ("-1", "0", "9" * 30, "9" * 5000, "٣", " 5", "1_000", "0x10", "", "1e3", "+8", "\0", "NaN")
 
 
 def small_bundle(folder: Path) -> Path:
@@ -101,6 +96,8 @@ class Bundles:
         vectors = model.encode(ROWS)
         if vectors.shape != (len(ROWS), model.get_sentence_embedding_dimension()) or vectors.dtype != np.float32:
             raise Wrong(f"vectors {vectors.shape} {vectors.dtype}")
+        if engine == "native" and not np.isfinite(vectors).all():  # instruction sets differ in what they make of them
+            raise Wrong("vectors that are not finite")
         return vectors
 
 
@@ -162,91 +159,3 @@ class Manifests(Bundles):
             if path.is_file() and not path.is_symlink():
                 file["bytes"] = path.stat().st_size
         self._write(write_json(manifest))
-
-
-class NativeModels(Bundles):
-    """model.onnx as the native engine reads it."""
-
-    engine = "native"
-    documented: tuple[type[BaseException], ...] = (BundleError,)
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.model = (self.original / MODEL).read_bytes()
-
-    def attempt(self, rng: Random) -> bool:
-        self.fresh()
-        self.replace(MODEL, self._changed(rng))
-        manifest = json.loads(json.dumps(self.manifest))
-        if rng.random() < 0.1:
-            self._odd_data(rng, manifest)
-        manifest["variants"]["int8"]["files"][0]["bytes"] = (self.folder / MODEL).stat().st_size
-        self.replace("manifest.json", write_json(manifest))
-        return self.opened(self.engine)
-
-    def _changed(self, rng: Random) -> bytes:
-        if rng.random() < 0.1:
-            return damage(rng, self.model)
-        fields = wire.read(self.model, wire.ONNX)
-        for _ in range(rng.choice((1, 1, 1, 2, 4))):
-            kind = rng.choice(
-                ("tensor", "tensor", "entry", "entry", "node", "attribute", "graph", "value", "dim", "model")
-            )
-            found = list(wire.messages(fields, kind)) if kind != "model" else [fields]
-            message = rng.choice(found or [fields])
-            if kind == "entry" and rng.random() < 0.5:
-                _odd_entry(rng, message)
-            elif kind == "tensor" and rng.random() < 0.5:
-                _reshape(rng, message)
-            else:
-                wire.change(rng, message)
-        return wire.write(fields)
-
-    def _odd_data(self, rng: Random, manifest: Any) -> None:
-        """The weights cut, or under a name that the model may use too."""
-        data = self.folder / DATA
-        what = rng.randrange(3)
-        if what == 0:
-            contents = bytearray(data.read_bytes())
-            place = rng.randrange(len(contents) // 4) * 4
-            contents[place : place + 4] = struct.pack("<f", rng.choice((float("nan"), float("inf"), 3e38, 0.0)))
-            self.replace(DATA, bytes(contents))
-        elif what == 1:
-            entry = manifest["variants"]["int8"]["files"][1]
-            self.replace(DATA, data.read_bytes()[: rng.choice((0, 1, 4096, entry["bytes"] - 1))])
-            entry["bytes"] = data.stat().st_size
-        else:
-            data.rename(data.with_name("123"))
-
-
-class OnnxruntimeModels(NativeModels):
-    """model.onnx as onnxruntime reads it, after our own look at its data files."""
-
-    engine = "onnxruntime"
-    documented = (BundleError, RuntimeError)
-
-
-def _odd_entry(rng: Random, entry: list[wire.Field]) -> None:
-    """An external_data entry (key 1, value 2) with a value that somebody may take for a place."""
-    key = next((bytes(field.payload) for field in entry if field.number == 1 and isinstance(field.payload, bytes)), b"")
-    for field in entry:
-        if field.number == 2:
-            field.payload = rng.choice(LOCATIONS if key == b"location" else OFFSETS).encode(errors="surrogatepass")
-    if rng.random() < 0.2:
-        entry.reverse()
-
-
-def _reshape(rng: Random, tensor: list[wire.Field]) -> None:
-    """Another shape (dims 1) for a tensor, with a length in external_data (13) that goes with it."""
-    dims = [field.payload for field in tensor if field.number == 1 and isinstance(field.payload, int)]
-    size = math.prod(dims)
-    shape = rng.choice(
-        ([], [1], [size], [1, size], [size, 1], [0], dims[::-1], [*dims, 1], [1] * 40, [2] * 20, dims[:1])
-    )
-    tensor[:] = [field for field in tensor if field.number != 1]
-    tensor[:0] = [wire.Field(1, wire.VARINT, number) for number in shape]
-    for entry in wire.messages(tensor, "entry"):
-        texts = {field.number: field for field in entry}
-        value = texts[2].payload if texts.keys() >= {1, 2} and texts[1].payload == b"length" else b""
-        if isinstance(value, bytes) and value.isdigit() and size:
-            texts[2].payload = str(int(value) // size * math.prod(shape)).encode()

@@ -11,8 +11,8 @@ from typing import Protocol, cast
 # name -> module:class, and the packages that have to be installed
 KINDS = {
     "manifest": ("tests.fuzz.bundles:Manifests", ()),
-    "model-native": ("tests.fuzz.bundles:NativeModels", ("instructor_onnx_kernels",)),
-    "model-onnxruntime": ("tests.fuzz.bundles:OnnxruntimeModels", ("onnxruntime",)),
+    "model-native": ("tests.fuzz.models:NativeModels", ("instructor_onnx_kernels",)),
+    "model-onnxruntime": ("tests.fuzz.models:OnnxruntimeModels", ("onnxruntime",)),
     "tokenizer": ("tests.fuzz.tokenizer_files:TokenizerFiles", ()),
     "input": ("tests.fuzz.streams:Inputs", ("pyarrow",)),
     "option": ("tests.fuzz.commands:Commands", ()),
