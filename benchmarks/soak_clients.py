@@ -53,16 +53,18 @@ class Pool:
     long: str
     long_vector: Float32
     many: Float32  # of the text "a"
-    dim: int
+    several: int  # rows that take about half a second
 
     @classmethod
     def of(cls, model: INSTRUCTOR, rows: Sequence[tuple[str, str]]) -> Pool:
         texts = [text for _, text in rows]
         long = " ".join(itertools.islice(itertools.cycle(" ".join(texts).split()), LONG))
-        dim = model.get_sentence_embedding_dimension()
         found = [model.encode(part, show_progress_bar=False) for part in (list(rows), texts, [long], ["a"])]
+        started = time.perf_counter()
+        model.encode(list(rows), show_progress_bar=False)
+        several = int(len(rows) * 0.5 / (time.perf_counter() - started))
         ids = [model.tokenize([text])["input_ids"][0].tolist() for text in texts]
-        return cls(list(rows), found[0], ids, found[1], long, found[2][0], found[3][0], dim)
+        return cls(list(rows), found[0], ids, found[1], long, found[2][0], found[3][0], min(max(several, 16), 500))
 
 
 @dataclass
@@ -129,8 +131,8 @@ async def batch(world: World, rng: random.Random) -> str:
 
 
 async def large_batch(world: World, rng: random.Random) -> str:
-    """As many texts as take a while."""
-    return await _batch(world, rng.choices(range(len(world.pool.rows)), k=256))
+    """As many texts as take about half a second."""
+    return await _batch(world, rng.choices(range(len(world.pool.rows)), k=world.pool.several))
 
 
 async def long(world: World, rng: random.Random) -> str:
