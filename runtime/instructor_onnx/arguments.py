@@ -254,8 +254,8 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a further name that requests may be addressed to, where only this machine can reach the server and it has "
-        "no key; may be given several times (any name may, where others can, or where it has a key)",
+        help="a further name that requests may be addressed to, where only this machine can reach the server and it "
+        "has no key; may be given several times (any name may, where others can, or where it has a key)",
     )
     command.add_argument("--access-log", action="store_true", help="a line on stderr for each request")
 

@@ -47,7 +47,6 @@ class Gate:
         started = time.perf_counter()
         path = scope["path"]
         route = path if path in ROUTES else "other"  # a label of few values, whatever clients ask for
-
         answered = False
 
         async def counted(message: Message) -> None:
