@@ -126,7 +126,7 @@ def _plan(manifest: Manifest, name: str, folder: Path) -> Plan:
             forced = f", which {native.ISA_VARIABLE} names" if native.ISA_VARIABLE in os.environ else ""
             return Plan(f"native {native.instruction_set()}", str(device), PASSED + forced)
         engine = f"onnxruntime {import_onnxruntime().__version__}"
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter of an instruction set that was named and cannot be had
         return Plan(None, None, str(error))
     if device.kind != "cpu":
         return Plan(engine, str(device), "the GPU")

@@ -59,8 +59,10 @@ class INSTRUCTOR:
     Raises:
         FileNotFoundError: no such folder and no such id.
         BundleError: the bundle cannot be used; names the file and the fix.
-        ValueError: no such variant, device or engine, or an engine that does not run that variant there.
+        ValueError: no such variant, device or engine, an engine that does not run that variant there, or more
+            threads than an engine takes.
         RuntimeError: CUDA was asked for and cannot be had, or no instruction set passed the native self-check.
+        MemoryError: there is none for the weights.
         ImportError: the engine is not installed; names the line that installs it.
     """
 
@@ -415,11 +417,12 @@ def _open(
         try:
             return native.NativeSession.open(path, manifest.model, num_threads)
         except BundleError as error:  # a graph of another exporter, say
-            if engine is not None:
+            if engine is not None or native.named_instruction_set():
                 raise
             logger.info("onnxruntime runs it: %s", error)
     session = CudaSession if device.kind == "cuda" else Session
-    return session.open(path, device, num_threads, even_tokens=manifest.variants[variant].weight_type == "int4")
+    even_tokens = manifest.variants[variant].weight_type == "int4"
+    return session.open(path, device, num_threads, even_tokens=even_tokens, sizes=manifest.model)
 
 
 def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:

@@ -370,11 +370,15 @@ class TestBundlesThatItDoesNotKnow:
         model.write_bytes(contents.replace(old, new))
         return folder
 
-    def test_another_graph_runs_on_onnxruntime(self, tmp_path: Path) -> None:
+    def test_another_graph_runs_on_onnxruntime(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = self.changed(tmp_path, b"encoder.final_layer_norm.weight", b"encoder.other_layer_norm.weight")
+        monkeypatch.delenv(native.ISA_VARIABLE, raising=False)
         assert opened(folder).engine_name == "onnxruntime"
         with pytest.raises(BundleError, match="encoder.final_layer_norm.weight is missing"):
             opened(folder, engine="native")
+        monkeypatch.setenv(native.ISA_VARIABLE, "scalar")  # which is not passed over either
+        with pytest.raises(BundleError, match="encoder.final_layer_norm.weight is missing"):
+            opened(folder)
 
     def test_weights_past_the_end_of_the_file(self, tmp_path: Path) -> None:
         folder = self.changed(tmp_path, b"5245696", b"9245696")  # where Dense begins

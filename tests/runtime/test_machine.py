@@ -119,6 +119,15 @@ def test_where_an_instruction_set_is_named(manifest: Manifest, monkeypatch: pyte
     assert plan == machine.Plan("native scalar", "cpu", "self-check passed, which INSTRUCTOR_ONNX_ISA names")
 
 
+@pytest.mark.usefixtures("no_gpu")
+def test_where_one_is_named_that_cannot_be_had(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "import_kernels", lambda: kernels("scalar"))
+    monkeypatch.setenv(native.ISA_VARIABLE, "avx2")
+    plan = look(manifest).variants["int8"]
+    assert plan.engine is None
+    assert plan.why.startswith("INSTRUCTOR_ONNX_ISA=avx2: text 3 differs in 12 numbers")
+
+
 def test_where_nothing_is_installed(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)

@@ -110,6 +110,16 @@ class TestReturnForms:
             assert np.allclose(vector / np.linalg.norm(vector), detail["sentence_embedding"], atol=1e-5)
 
 
+def test_a_manifest_that_says_another_width(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "b")
+    manifest = json.loads((tmp_path / "b/manifest.json").read_text(encoding="utf-8"))
+    manifest["model"]["embedding_dim"] = DIM + 1
+    (tmp_path / "b/manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    model = INSTRUCTOR(tmp_path / "b", variant="fp32", device="cpu")
+    with pytest.raises(BundleError, match=rf"sentence_embedding .* by the manifest float32 \(1, {DIM + 1}\)"):
+        model.encode(["a"])
+
+
 class TestPromises:
     def test_every_form_of_a_row_gives_the_same(self, model: INSTRUCTOR) -> None:
         expected = model.encode(ROWS)
