@@ -141,3 +141,12 @@ def test_metrics(start: Start, model: INSTRUCTOR) -> None:
     ):
         assert line in text.splitlines()
     assert "process_resident_memory_bytes" in text
+
+
+def test_tokenize_answers_only_so_many_tokens(client: httpx.Client) -> None:
+    refused = client.post("/tokenize", json={"inputs": ["the sea " * 10_000] * 20})
+    assert refused.status_code == 413
+    assert refused.json()["error"] == "inputs: more than 65,536 tokens. Send fewer at once."
+    swelling = client.post("/tokenize", json={"inputs": "\ufdfa" * 600_000})  # each becomes four words
+    assert swelling.status_code == 413
+    assert len(client.post("/tokenize", json={"inputs": ["the sea"] * 100}).json()) == 100
