@@ -33,7 +33,7 @@ CHUNK_CHARACTERS = 1 << 20  # likewise: characters tokenised at a time, of one r
 # has almost no words (a million characters without a space, say) does more of it matter, and is cut off.
 MOST_READ = 1 << 20
 MOST_READ_PER_TOKEN = 32
-FIRST_READ_PER_TOKEN = 8  # prose has 4 to 5, a space among them
+FIRST_READ_PER_TOKEN, FIRST_READ = 8, 1 << 14  # prose has 4 to 5, a space among them; the first look, at most
 MOST_GROWTH = 64  # U+FDFA becomes 18 characters
 
 
@@ -237,10 +237,10 @@ class Tokenizer:
     ) -> Iterator[tuple[int, Any, bool]]:
         """Of each row its place, tokenizers' `Encoding` of as much as has `limit` tokens, and whether that is all.
 
-        Beginnings twice as long are tried until one has: no more than twice of any text is tokenised.
+        Beginnings four times as long are tried until one has.
         """
         most = max(MOST_READ, MOST_READ_PER_TOKEN * limit)
-        size = most if self._borders is None else FIRST_READ_PER_TOKEN * limit
+        size = most if self._borders is None else min(FIRST_READ_PER_TOKEN * limit, FIRST_READ)
         waiting: Iterable[int] = range(len(rows))
         while waiting:
             again = []
@@ -252,7 +252,7 @@ class Tokenizer:
                         yield part.row, encoding, part.whole
                     else:
                         again.append(part.row)
-            waiting, size = again, 2 * size
+            waiting, size = again, 4 * size
 
     def _beginning(self, index: int, text: str, size: int, most: int) -> _Beginning:
         beginning = text
