@@ -143,7 +143,7 @@ async def _everyone(
 
 async def _watch_health(http: httpx.AsyncClient, health: list[float], world: World) -> None:
     while not world.stopping:
-        started = time.perf_counter()
+        started = world.health_asked = time.perf_counter()
         try:
             answer = await http.get("/health")
             if answer.status_code != 200:
@@ -152,6 +152,7 @@ async def _watch_health(http: httpx.AsyncClient, health: list[float], world: Wor
             if not world.stopping:
                 world.mistakes.append(f"/health: {error!r}")
         health.append(time.perf_counter() - started)
+        world.health_asked = None
         await asyncio.sleep(0.2)
 
 
@@ -165,13 +166,14 @@ def _line(
     until: float, seconds: float, used: list[dict[str, int]], health: list[float], world: World
 ) -> dict[str, Any]:
     """One line of the table; what it is made of begins anew."""
-    p50, p99 = np.percentile(world.latencies or [0.0], [50, 99]) * 1000
+    waiting = [] if world.health_asked is None else [time.perf_counter() - world.health_asked]
+    p50, p99 = np.percentile(world.latencies, [50, 99]) * 1000 if world.latencies else (None, None)
     line = {
         "until_s": until,
         "requests_per_s": round(world.answered / seconds, 1),
-        "p50_ms": round(float(p50), 1),
-        "p99_ms": round(float(p99), 1),
-        "health_worst_ms": round(max(health, default=0.0) * 1000, 1),
+        "p50_ms": p50 and round(float(p50), 1),
+        "p99_ms": p99 and round(float(p99), 1),
+        "health_worst_ms": round(max([*health, *waiting], default=0.0) * 1000, 1),
         "mistakes": len(world.mistakes),
         **{name: max(sample[name] for sample in used) for name in used[0]},
     }
@@ -199,7 +201,9 @@ def table(found: dict[str, Any]) -> str:
             f"{line['until_s'] / 60:,.0f} min" if line["until_s"] % 60 == 0 else f"{line['until_s']:g} s"
         ),
         "answers/s": lambda line: f"{line['requests_per_s']:,.0f}",
-        "one query, p50 / p99 ms": lambda line: f"{line['p50_ms']:,.0f} / {line['p99_ms']:,.0f}",
+        "one query, p50 / p99 ms": lambda line: (
+            "none" if line["p50_ms"] is None else f"{line['p50_ms']:,.0f} / {line['p99_ms']:,.0f}"
+        ),
         "/health, worst ms": lambda line: f"{line['health_worst_ms']:,.0f}",
         "memory MB": lambda line: f"{line['memory_mb']:,}",
         "descriptors": lambda line: f"{line['descriptors']}",

@@ -80,6 +80,7 @@ class World:
     mistakes: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)  # seconds of single queries, since the last line of the table
     answered: int = 0  # requests, since then
+    health_asked: float | None = None  # by time.perf_counter(), while /health has not answered
 
     def count(self, client: str, outcome: str) -> None:
         self.counts.setdefault(client, Counter())[outcome] += 1
