@@ -200,14 +200,14 @@ class Tokenizer:
         return self._packed(ids, self._instruction_lengths(instructions, max_seq_length), max_seq_length)
 
     def pieces(self, row: Row, limit: int, *, add_special_tokens: bool) -> list[Piece]:
-        """The tokens of one row with their places in instruction and text together; of more than `limit`, so many
-        and some more."""
+        """The tokens of one row with their places in instruction and text together; of more than `limit`, one more."""
         joined = _join(row)
 
         def encode(texts: list[str]) -> list[Any]:
             return self._tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
 
         ((_, encoding, _),) = self._encodings([row], limit, encode)
+        encoding.truncate(limit + 1)
         return [
             Piece(token_id, piece, None) if special else Piece(token_id, joined[span[0] : span[1]], span)
             for token_id, piece, span, special in zip(
@@ -326,4 +326,4 @@ def _library_errors(path: Path, said: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise BundleError(f"{path}: {said} ({error}). {FIX}") from None
+        raise BundleError(f"{path}: {said} ({error!s:.200}). {FIX}") from None

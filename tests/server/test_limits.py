@@ -107,6 +107,14 @@ def test_the_first_wrong_element_ends_a_body(element: object) -> None:
     assert raised.value.error_count() <= 2
 
 
+def test_a_body_of_many_fields_is_refused_by_their_number(client: httpx.Client) -> None:
+    fields = {f"key {index}": index for index in range(101)}
+    for path, name in (("/v1/embeddings", "input"), ("/embed", "inputs"), ("/tokenize", "inputs")):
+        refused = client.post(path, json={name: "a"} | fields)
+        assert refused.status_code == 422
+        assert "There are more fields than any request has." in refused.text
+
+
 def test_what_is_not_http(client: httpx.Client) -> None:
     with connection(client) as raw:
         raw.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")

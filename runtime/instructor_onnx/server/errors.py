@@ -75,6 +75,8 @@ def from_validation(error: RequestValidationError) -> ApiError:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return ApiError("malformed", f"The body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}.")
+    if first["type"] == "too_many_fields":
+        return ApiError("invalid", first["msg"])
     field = echoed(first["loc"][1]) if len(first["loc"]) > 1 else None
     if field is None:
         return ApiError("invalid", "The body has to be a JSON object, sent as Content-Type: application/json.")

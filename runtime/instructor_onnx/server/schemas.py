@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
+
+MOST_FIELDS = 100  # of a body, known or not
 
 T = TypeVar("T")
 # The first wrong element ends it: an error for each, of a body of a million, would hold up every other request.
@@ -34,7 +37,18 @@ Dimensions = Annotated[
 ]
 
 
-class EmbeddingsRequest(BaseModel):
+class Body(BaseModel):
+    """What every body is held against."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, body: Any) -> Any:
+        if isinstance(body, dict) and len(body) > MOST_FIELDS:  # an error for each would hold up every other request
+            raise PydanticCustomError("too_many_fields", "There are more fields than any request has.")
+        return body
+
+
+class EmbeddingsRequest(Body):
     """POST /v1/embeddings."""
 
     # a misspelt field would change the vectors unnoticed; OpenAI's API refuses it too
@@ -49,7 +63,7 @@ class EmbeddingsRequest(BaseModel):
     truncate: Truncate = None
 
 
-class EmbedRequest(BaseModel):
+class EmbedRequest(Body):
     """POST /embed."""
 
     inputs: Inputs
@@ -61,7 +75,7 @@ class EmbedRequest(BaseModel):
     instruction: Instruction = None
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(Body):
     """POST /tokenize."""
 
     inputs: str | List[str]
