@@ -32,7 +32,7 @@ CHUNK_CHARACTERS = 1 << 20  # likewise: characters tokenised at a time, of one r
 # The most that is read of a text to find so many tokens, in characters: a T5 piece has at most 16. Only where a text
 # has almost no words (a million characters without a space, say) does more of it matter, and is cut off.
 MOST_READ = 1 << 20
-MOST_READ_PER_TOKEN = 32
+MOST_READ_PER_TOKEN = 16
 FIRST_READ_PER_TOKEN, FIRST_READ = 8, 1 << 14  # prose has 4 to 5, a space among them; the first look, at most
 MOST_GROWTH = 64  # U+FDFA becomes 18 characters
 
