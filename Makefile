@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.inc kernels/*/*.py)
 
-.PHONY: demo test check lint format quality bench figures mini clean
+.PHONY: demo test check lint format fuzz soak quality bench figures mini clean
 
 test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../shared or a GPU skip visibly without it
 	$(BIN)/python -m pytest -m "not slow"
@@ -23,6 +23,14 @@ format: $(VENV)/installed  ## put the code into the project's format
 
 demo: $(VENV)/installed  ## export a small checkpoint and use it
 	$(BIN)/python examples/demo.py
+
+SECONDS_OF_FUZZ ?= 600
+
+fuzz: $(VENV)/installed  ## hostile input of every kind, for longer than `make check` does
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_OF_FUZZ) --jobs 2
+
+soak: $(VENV)/installed  ## 30 minutes of a server ($(BUNDLE)) under everything at once
+	$(BIN)/python benchmarks/soak.py $(BUNDLE) --out
 
 quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the README's tables
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --variants fp32,int8,int4 --overwrite

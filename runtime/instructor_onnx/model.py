@@ -416,7 +416,7 @@ def _open(
     if engine == "native" or (engine is None and is_native(manifest.variants[variant].weight_type, device)):
         try:
             return native.NativeSession.open(path, manifest.model, num_threads)
-        except BundleError as error:  # a graph of another exporter, say
+        except native.UnknownGraphError as error:  # of another exporter, say
             if engine is not None or native.named_instruction_set():
                 raise
             logger.info("onnxruntime runs it: %s", error)

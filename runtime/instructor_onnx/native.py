@@ -31,6 +31,10 @@ ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for te
 INSTALL = "pip install 'instructor-onnx[native]'"
 
 
+class UnknownGraphError(BundleError):
+    """A model that the kernels do not know, and onnxruntime may."""
+
+
 class NativeSession:
     """The weights of one variant, rearranged for this machine: the `Engine` for int8 and int4 on CPUs."""
 
@@ -55,7 +59,8 @@ class NativeSession:
         Raises:
             ImportError: the kernels are not installed, named with the line that installs them.
             RuntimeError: no instruction set of this machine passed its self-check.
-            BundleError: the model is not one that the kernels know.
+            UnknownGraphError: the model is not one that the kernels know.
+            BundleError: it is damaged.
             MemoryError: there is none for the weights.
             ValueError: more threads than an engine takes.
         """
@@ -72,7 +77,9 @@ class NativeSession:
                 f"{path}: no memory for its weights on the native kernels. Free some, or take a smaller variant."
             ) from None
         except kernels.KernelError as error:
-            raise BundleError(f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'.") from None
+            raise UnknownGraphError(
+                f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'."
+            ) from None
         return cls(model, sizes, isa, threads)
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
@@ -188,7 +195,7 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
     tensors = [_weight(graph, name, dtype, path) for name, dtype in _names(sizes, int4)]
     bias = graph.weights["encoder.relative_attention_bias"]
     if bias.ndim != 2:  # [num_heads, 2 * max_distance + 1]
-        raise BundleError(
+        raise UnknownGraphError(
             f"{path}: encoder.relative_attention_bias has {bias.ndim} dimensions, expected 2. "
             "Use engine='onnxruntime', or export the checkpoint again."
         )
@@ -209,7 +216,7 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
     }
     outside = [name for name, value in config.items() if not 0 <= value < 1 << 31]
     if outside:
-        raise BundleError(f"{path}: {outside[0]} is {config[outside[0]]}.")
+        raise UnknownGraphError(f"{path}: {outside[0]} is {config[outside[0]]}.")
     return config, tensors
 
 
@@ -241,10 +248,12 @@ def _weight(graph: Graph, name: str, dtype: type[np.generic], path: Path) -> Arr
     """A weight of a type that the kernels know; its size is theirs to check. They take the Dense in float32."""
     array = graph.weights.get(name)
     if array is None or array.dtype != dtype:
-        raise BundleError(
+        raise UnknownGraphError(
             f"{path}: {name} is {'missing' if array is None else array.dtype}, the native kernels expect "
             f"{np.dtype(dtype)}. Use engine='onnxruntime', or export the checkpoint again."
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise BundleError(f"{path}: {name} holds NaN or infinity. Export the checkpoint again.")
     return array.astype(np.float32) if name == "dense.linear.weight" else array
 
 
@@ -256,4 +265,4 @@ def _epsilon(graph: Graph, path: Path) -> float:
             value = graph.weights.get(node.inputs[1])
             if value is not None and value.size == 1:
                 return float(value.reshape(()))
-    raise BundleError(f"{path}: no RMS norm that the native kernels know. Use engine='onnxruntime'.")
+    raise UnknownGraphError(f"{path}: no RMS norm that the native kernels know. Use engine='onnxruntime'.")

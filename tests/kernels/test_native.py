@@ -403,6 +403,24 @@ class TestBundlesThatItDoesNotKnow:
             with pytest.raises(kernels.KernelError, match="not finite"):
                 kernels.Model(kernels.Config(**config), addresses, "scalar", 1)
 
+    def test_weights_that_are_not_finite_run_on_no_engine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = self.changed(tmp_path, b"", b"")
+        path = folder / "int8/model.onnx"
+        scale = native.read_graph(path).weights["shared.weight.scale"].tobytes()
+        data = (folder / "int8/model.onnx.data").read_bytes()
+        assert data.count(scale) == 1
+        spoilt = np.frombuffer(scale, "<f4").copy()
+        spoilt[5] = np.inf
+        (folder / "int8/model.onnx.data").write_bytes(data.replace(scale, spoilt.tobytes()))
+        with pytest.raises(BundleError, match=r"model.onnx: shared.weight.scale holds NaN or infinity. Export the che"):
+            opened(folder, engine="native")
+        monkeypatch.delenv(native.ISA_VARIABLE, raising=False)
+        if native.is_verified():  # the default, which passes on only what it does not know
+            with pytest.raises(BundleError, match="NaN or infinity"):
+                opened(folder)
+
     def test_sizes_that_do_not_fit(self, tmp_path: Path) -> None:
         folder = self.changed(tmp_path, b"", b"")
         manifest = folder / "manifest.json"
