@@ -82,6 +82,11 @@ class NativeSession:
             ) from None
         return cls(model, sizes, isa, threads)
 
+    @property
+    def description(self) -> str:
+        """The engine and what it runs on: "native avx2"."""
+        return f"{self.name} {self.isa}"
+
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
         """See `Engine`; MemoryError where there is none for a run."""
         return self._encode(tokens, rows, None)
