@@ -31,7 +31,8 @@ def client() -> Iterator[ClientAPI]:
 
 
 def test_documents_and_queries(document_vectors: Vectors, query_vectors: Vectors) -> None:
-    function = InstructorEmbeddingFunction("instructor-mini")
+    function = InstructorEmbeddingFunction()
+    assert function.get_config()["model_name"] == "instructor-mini"
     assert np.array_equal(function(TEXTS), document_vectors)
     assert np.array_equal(function.embed_query(QUESTIONS), query_vectors)
     assert not function.is_legacy()

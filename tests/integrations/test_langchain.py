@@ -28,7 +28,7 @@ def test_parameters_and_defaults_of_the_original() -> None:
     fields = InstructorEmbeddings.model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     assert defaults == {
-        "model_name": "hkunlp/instructor-large",
+        "model_name": "instructor-mini",  # the original's is a checkpoint, of which first a bundle must be made
         "cache_folder": None,
         "model_kwargs": {},
         "encode_kwargs": {},
@@ -70,6 +70,12 @@ def test_arguments_reach_the_model(mini: INSTRUCTOR) -> None:
     assert embeddings.embed_documents(["a text"])[0] == pytest.approx(mini.encode("a text"))
 
 
+def test_one_model_is_loaded_for_all_that_ask_for_the_same() -> None:
+    first, second = (InstructorEmbeddings(model_kwargs={"variant": "int8", "num_threads": 1}) for _ in range(2))
+    assert first._model is second._model
+    assert InstructorEmbeddings(model_kwargs={"variant": "int8", "num_threads": 2})._model is not first._model
+
+
 def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     InstructorEmbeddings(model_name="instructor-mini").embed_documents(["a"])
     assert capsys.readouterr().err == ""
@@ -84,6 +90,8 @@ def test_wrong_parameters() -> None:
         InstructorEmbeddings(model_name=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fp64"):
         InstructorEmbeddings(model_name="instructor-mini", model_kwargs={"variant": "fp64"})
+    with pytest.raises(TypeError, match="varient"):
+        InstructorEmbeddings(model_kwargs={"varient": "int8"})
 
 
 def test_asynchronous_search(embeddings: InstructorEmbeddings) -> None:

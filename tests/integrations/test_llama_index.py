@@ -41,6 +41,10 @@ def test_asynchronous(embed_model: InstructorEmbedding, query_vectors: Vectors, 
     asyncio.run(all_three())
 
 
+def test_without_a_name_it_is_the_model_that_comes_along(embed_model: InstructorEmbedding) -> None:
+    assert InstructorEmbedding()._model is embed_model._model  # loaded once for both
+
+
 def test_in_an_ingestion_pipeline(embed_model: InstructorEmbedding, document_vectors: Vectors) -> None:
     nodes = IngestionPipeline(transformations=[embed_model]).run(nodes=[TextNode(text=text) for text in TEXTS])
     assert [node.embedding for node in nodes] == document_vectors

@@ -70,6 +70,7 @@ def test_parameters_and_clone(vectorizer: InstructorVectorizer, mini: INSTRUCTOR
 def test_stateless(vectorizer: InstructorVectorizer) -> None:
     check_is_fitted(vectorizer)
     assert vectorizer.transform([]).shape == (0, 384)
+    assert InstructorVectorizer().fit_transform(["a text"]).shape == (1, 384)  # of the model that comes along
 
 
 def test_pickled_without_the_model(vectorizer: InstructorVectorizer, document_vectors: Vectors) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from instructor_onnx.integrations.loading import ModelOptions, shared_model
+from instructor_onnx.instructions import RETRIEVAL
+from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 
 try:
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
@@ -23,8 +24,6 @@ try:
 except ImportError as error:
     raise ImportError(f"Chroma is not installed ({error}): pip install 'instructor-onnx[chroma]'") from error
 
-DEFAULT_INSTRUCTION = "Represent the document for retrieval: "
-DEFAULT_QUERY_INSTRUCTION = "Represent the question for retrieving supporting documents: "
 # What a collection's vectors depend on; another folder for the same model is no change.
 FIXED = ("instruction", "variant")
 
@@ -46,10 +45,10 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
 
     def __init__(
         self,
-        model_name: str = "hkunlp/instructor-base",
+        model_name: str = DEFAULT_MODEL,
         device: str | None = None,
-        instruction: str = DEFAULT_INSTRUCTION,
-        query_instruction: str = DEFAULT_QUERY_INSTRUCTION,
+        instruction: str = RETRIEVAL["general"].document,
+        query_instruction: str = RETRIEVAL["general"].query,
         variant: str | None = None,
     ) -> None:
         self.model_name = model_name

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from instructor_onnx.integrations.loading import ModelOptions, shared_model
+from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
 try:
@@ -44,7 +44,7 @@ class InstructorTextEmbedder:
 
     def __init__(
         self,
-        model: str = "hkunlp/instructor-base",
+        model: str = DEFAULT_MODEL,
         device: ComponentDevice | None = None,
         token: Secret | None = HF_TOKEN,
         instruction: str = "Represent the sentence",
@@ -104,7 +104,7 @@ class InstructorDocumentEmbedder:
 
     def __init__(
         self,
-        model: str = "hkunlp/instructor-base",
+        model: str = DEFAULT_MODEL,
         device: ComponentDevice | None = None,
         token: Secret | None = HF_TOKEN,
         instruction: str = "Represent the document",

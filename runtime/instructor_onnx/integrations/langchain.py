@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from instructor_onnx.instructions import RETRIEVAL
+from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
 try:
@@ -17,12 +19,9 @@ try:
 except ImportError as error:
     raise ImportError(f"LangChain is not installed ({error}): pip install 'instructor-onnx[langchain]'") from error
 
-DEFAULT_EMBED_INSTRUCTION = "Represent the document for retrieval: "
-DEFAULT_QUERY_INSTRUCTION = "Represent the question for retrieving supporting documents: "
-
 
 class InstructorEmbeddings(BaseModel, Embeddings):
-    """Documents under one instruction, queries under another. Thread-safe; loads its model when it is made.
+    """Documents under one instruction, queries under another. Thread-safe; has its model loaded when it is made.
 
     The asynchronous methods are LangChain's own, which run these in a thread: the event loop is not held up.
 
@@ -32,17 +31,17 @@ class InstructorEmbeddings(BaseModel, Embeddings):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model_name: str = "hkunlp/instructor-large"
+    model_name: str = DEFAULT_MODEL
     """A bundle folder, a Hugging Face id of one, or "instructor-mini"."""
     cache_folder: str | None = None
     """Where models from the Hugging Face hub are kept; None: where huggingface_hub keeps them."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of `INSTRUCTOR`: variant, device, num_threads, ..."""
+    """Further arguments of `INSTRUCTOR`: variant, device, num_threads, ...; and max_seq_length."""
     encode_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `INSTRUCTOR.encode`: batch_size, normalize_embeddings, ..."""
-    embed_instruction: str = DEFAULT_EMBED_INSTRUCTION
+    embed_instruction: str = RETRIEVAL["general"].document
     """The instruction for documents."""
-    query_instruction: str = DEFAULT_QUERY_INSTRUCTION
+    query_instruction: str = RETRIEVAL["general"].query
     """The instruction for queries."""
     show_progress: bool = False
     """Whether to show a progress bar."""
@@ -50,7 +49,7 @@ class InstructorEmbeddings(BaseModel, Embeddings):
     _model: INSTRUCTOR = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        self._model = INSTRUCTOR(self.model_name, cache_folder=self.cache_folder, **self.model_kwargs)
+        self._model = shared_model(ModelOptions(self.model_name, cache_folder=self.cache_folder, **self.model_kwargs))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of documents: [len(texts)][embedding_dim]."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from instructor_onnx.instructions import RETRIEVAL
+from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
 try:
@@ -20,9 +22,6 @@ try:
     from llama_index.core.constants import DEFAULT_EMBED_BATCH_SIZE
 except ImportError as error:
     raise ImportError(f"LlamaIndex is not installed ({error}): pip install 'instructor-onnx[llama-index]'") from error
-
-DEFAULT_QUERY_INSTRUCTION = "Represent the question for retrieving supporting documents: "
-DEFAULT_TEXT_INSTRUCTION = "Represent the document for retrieval: "
 
 
 class InstructorEmbedding(BaseEmbedding):
@@ -33,11 +32,11 @@ class InstructorEmbedding(BaseEmbedding):
     """
 
     model_name: str = Field(
-        default="hkunlp/instructor-base",
+        default=DEFAULT_MODEL,
         description='A bundle folder, a Hugging Face id of one, or "instructor-mini".',
     )
-    query_instruction: str = Field(default=DEFAULT_QUERY_INSTRUCTION, description="The instruction for queries.")
-    text_instruction: str = Field(default=DEFAULT_TEXT_INSTRUCTION, description="The instruction for texts.")
+    query_instruction: str = Field(default=RETRIEVAL["general"].query, description="The instruction for queries.")
+    text_instruction: str = Field(default=RETRIEVAL["general"].document, description="The instruction for texts.")
     embed_batch_size: int = Field(
         default=DEFAULT_EMBED_BATCH_SIZE, description="Texts embedded at a time.", gt=0, le=2048
     )
@@ -49,8 +48,8 @@ class InstructorEmbedding(BaseEmbedding):
 
     def model_post_init(self, context: Any, /) -> None:
         super().model_post_init(context)
-        self._model = INSTRUCTOR(
-            self.model_name, variant=self.variant, device=self.device, cache_folder=self.cache_folder
+        self._model = shared_model(
+            ModelOptions(self.model_name, variant=self.variant, device=self.device, cache_folder=self.cache_folder)
         )
 
     @classmethod

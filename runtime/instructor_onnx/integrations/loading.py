@@ -14,16 +14,23 @@ from weakref import WeakValueDictionary
 
 from instructor_onnx.model import INSTRUCTOR
 
+# For who names none. The classes that these replace name a published checkpoint, of which first a bundle must be made.
+DEFAULT_MODEL = "instructor-mini"
+
 
 class ModelOptions(NamedTuple):
-    """What tells one loaded model from another; as the arguments of `INSTRUCTOR`, and with its max_seq_length."""
+    """What tells one loaded model from another: the arguments of `INSTRUCTOR`, and its max_seq_length."""
 
     model_name: str  # a bundle folder, a Hugging Face id of one, or "instructor-mini"
     variant: str | None = None
     device: str | None = None
+    engine: str | None = None
     num_threads: int | None = None
+    token_budget: int | None = None
+    revision: str | None = None
     token: str | bool | None = None
     cache_folder: str | None = None
+    local_files_only: bool = False
     max_seq_length: int | None = None  # None: the model's own
 
 
@@ -41,16 +48,11 @@ def shared_model(options: ModelOptions) -> INSTRUCTOR:
     with _loading:
         model = _loaded.get(options)
         if model is None:
-            model = INSTRUCTOR(
-                options.model_name,
-                variant=options.variant,
-                device=options.device,
-                num_threads=options.num_threads,
-                token=options.token,
-                cache_folder=options.cache_folder,
-            )
-            if options.max_seq_length is not None:
-                model.max_seq_length = options.max_seq_length
+            arguments = options._asdict()
+            model_name, max_seq_length = arguments.pop("model_name"), arguments.pop("max_seq_length")
+            model = INSTRUCTOR(model_name, **arguments)
+            if max_seq_length is not None:
+                model.max_seq_length = max_seq_length
             _loaded[options] = model
         if model not in _recent:
             _recent.append(model)

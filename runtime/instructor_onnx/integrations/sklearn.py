@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from instructor_onnx.integrations.loading import ModelOptions, shared_model
+from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
 try:
@@ -43,7 +43,7 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def __init__(
         self,
-        model_name: str = "hkunlp/instructor-base",
+        model_name: str = DEFAULT_MODEL,
         *,
         instruction: str = "",
         variant: str | None = None,
