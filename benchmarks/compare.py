@@ -12,22 +12,21 @@ live in this one are made under .cache on the first run (about 5 GB). Run it on 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from comparison import limits, measure, report
+from common import limits, machine, results
+from common.journal import Journal, digest
+from common.markdown import rewrite_block
+from comparison import measure, report
 from comparison.plot import plot
 from comparison.processes import RivalFailed
 from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
 from comparison.summary import summarize
 from comparison.work import MIXED_ROWS, all_work, write_work
-from evaluation import results
-from evaluation.report import rewrite_block
 from instructor_onnx import BundleError, Manifest, native
 from instructor_onnx.session import available_cpus
 from instructor_onnx.tokens import Tokenizer
@@ -90,10 +89,10 @@ def compare(options: argparse.Namespace) -> Path | None:
         "mixed_rows": MIXED_ROWS,
         "slice_rows": options.slice_rows,
         "tokens": {item.name: item.tokens for item in work if item.kind != "mixed"},
-        "machine": results.machine(),
+        "machine": machine.facts(),
         "operations": limits.operations(model),  # of a token
     }
-    cache = options.cache / f"{subject['model']}-{_digest(subject)}"
+    cache = options.cache / f"{subject['model']}-{digest(subject)}"
     if options.restart:
         (cache / "journal.jsonl").unlink(missing_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
@@ -107,13 +106,13 @@ def compare(options: argparse.Namespace) -> Path | None:
         batching=_batching(options.batching_of) if options.batching_of else {},
     )
     run = measure.Run(
-        journal=measure.Journal.open(cache / "journal.jsonl"),
+        journal=Journal.open(cache / "journal.jsonl"),
         work=work,
         work_file=cache / "work.json",
         job=Job(
             bundle,
             checkpoint,
-            options.cache / f"converted-{_digest(subject['files'])}",
+            options.cache / f"converted-{digest(subject['files'])}",
             option="",
             engine="",
             threads=threads,
@@ -146,13 +145,10 @@ def _chosen(rivals: list[Rival], wanted: list[str] | None) -> list[Rival]:
 
 def _batching(path: Path) -> dict[str, int]:
     """Each rival's batching in a results file."""
-    settings = {name: rival.get("settings", {}) for name, rival in results.read(path, "rivals")["rivals"].items()}
+    rivals = results.read(path, "subject", "rivals")["rivals"]
+    settings = {name: rival.get("settings", {}) for name, rival in rivals.items()}
     found = {name: chosen.get("token_budget", chosen.get("batch_size")) for name, chosen in settings.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _digest(content: Any) -> str:
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -35,6 +35,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 PATHS = [str(PROJECT / folder) for folder in ("runtime", "export", "benchmarks", ".")]
 sys.path[:0] = PATHS
 
+from common import results  # noqa: E402
+from common.markdown import rewrite_block  # noqa: E402
 from cuda_rivals import report  # noqa: E402
 from cuda_rivals.attention import DEFAULT, WAYS  # noqa: E402
 from cuda_rivals.rivals import Step  # noqa: E402
@@ -100,8 +102,7 @@ class Bench:
                 self.failed(title, f"took longer than {seconds} s")
             except Exception as error:  # one rival must not cost the others their turn
                 self.failed(title, f"{type(error).__name__}: {error}")
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
+            results.write(self.file, self.results)
         return True
 
     def steps(self) -> Iterator[tuple[str, int, Any]]:
@@ -272,7 +273,7 @@ def main() -> int:
     tables = report.tables(bench.results)
     say(f"\n{tables}\n\n{bench.file}")
     if options.readme and complete and not smoke:
-        report.rewrite_block(options.readme, tables)
+        rewrite_block(options.readme, tables, "cuda")
     return 0 if complete else 3
 
 

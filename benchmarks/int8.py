@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evaluation import results
-from evaluation.probes import compare, probe
+from common import machine, results
+from common.probes import compare, probe
 from instructor_onnx.session import Device, Session
 from instructor_onnx_export import calibrate
 from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
@@ -45,8 +45,8 @@ def main() -> int:
     options = parser.parse_args()
     out = results.own_file("int8", out=options.out)
     found: dict[str, Any] = {
-        "machine": results.machine(),
-        "versions": results.versions(("onnxruntime", "torch")),
+        "machine": machine.facts(),
+        "versions": machine.versions(("onnxruntime", "torch")),
         "checkpoints": {},
     }
     for path in options.checkpoints:

@@ -25,24 +25,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
-from comparison import limits
-from comparison.native_report import tables
-from comparison.worker import memory
-from evaluation import results
-from evaluation.report import rewrite_block
+from common import limits, machine, results
+from common.markdown import rewrite_block
+from common.memory import memory
 from instructor_onnx import BundleError, native, saturation
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest, Model
 from instructor_onnx.engine import Engine
 from instructor_onnx.session import Device, Session, available_cpus, import_onnxruntime
 from instructor_onnx.tokens import Tokens
+from native_report import tables
 
 # torch is imported where it is used: the processes whose memory is measured import this module too.
 
@@ -106,14 +104,14 @@ def measure(options: argparse.Namespace) -> Path:
     subjects = compared(manifest)
     runs: dict[str, dict[str, Any]] = {name: {} for name in (TORCH, *map(str, subjects))}
     found: dict[str, Any] = {
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "date": results.today(),
         "subject": {
             "model": model.name,
-            "machine": results.machine(),
+            "machine": machine.facts(),
             "threads": threads,
             "operations": limits.operations(model),  # of a token
             "x64quantprecision": saturation.saturates(import_onnxruntime()),  # what the runtime chooses here
-            "versions": results.versions(VERSIONS),
+            "versions": machine.versions(VERSIONS),
         },
         "limits": None,
         "shapes": {},  # name -> tokens
@@ -267,7 +265,7 @@ def load(folder: Path, subject: Subject, threads: int) -> tuple[float, int, int]
 
 def cosines(folder: Path, checkpoint: Path, threads: int) -> dict[str, dict[str, Any]]:
     """Each subject's to PyTorch."""
-    from evaluation.probes import compare, probe
+    from common.probes import compare, probe
     from instructor_onnx_export.checkpoint import read_checkpoint
 
     tokens, expected = probe(read_checkpoint(checkpoint))

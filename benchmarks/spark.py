@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from evaluation import results
+from common import machine, results
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
 from pyspark.sql import DataFrame, SparkSession
@@ -65,13 +65,13 @@ def main() -> int:
         sys.stdout.write(f"{subject:<24} {rate:>8,} rows/s\n")
     found = {
         "bundle": name,
-        "machine": results.machine(),
+        "machine": machine.facts(),
         "rows": options.rows,
         "mean words of a text": round(statistics.mean(len(text.split()) for text in texts), 1),
         "rows/s": rates,
         "seconds": {subject: [round(value, 2) for value in taken] for subject, taken in seconds.items()},
         "rows exactly equal to encode()": options.rows,  # run_spark raises otherwise
-        "versions": results.versions(("pyspark", "onnxruntime", "instructor-onnx-kernels")),
+        "versions": machine.versions(("pyspark", "onnxruntime", "instructor-onnx-kernels")),
     }
     results.write(out, found)
     return 0

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from common import limits
+from common.journal import Journal
+from instructor_onnx_export.verify import cosines
 from tqdm import tqdm
 
-from comparison import environments, limits
+from comparison import environments
 from comparison.processes import Process, RivalFailed
 from comparison.report import QUIET
 from comparison.rivals import TORCH_FP32, Job, Rival
@@ -23,43 +25,6 @@ SHAPE_SECONDS, SHAPE_CALLS = 0.3, 5
 TUNE_SECONDS = 3  # of trying one batching: a second call if the first took less
 LONGEST_CALL = 60  # seconds: a call that would take longer, by the rows tuned on, is left out
 SLOW = 6.0  # a rival this many times slower than torch fp32 is timed in the first round of a work only
-
-
-@dataclass
-class Journal:
-    """What has been measured, a JSON object a line, so that a run that was stopped goes on."""
-
-    path: Path
-    entries: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, path: Path) -> Journal:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        entries = []
-        for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                break  # the line that was being written when the run was killed
-        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
-        return cls(path, entries)
-
-    def add(self, kind: str, rival: str, **measured: Any) -> None:
-        """Keep a measurement, on disk at once."""
-        entry = {"kind": kind, "rival": rival, **measured}
-        self.entries.append(entry)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
-
-    def of(self, kind: str, rival: str | None = None, work: str | None = None) -> list[dict[str, Any]]:
-        """Entries of a kind, and of a rival and a work where those are named."""
-        return [
-            entry
-            for entry in self.entries
-            if entry["kind"] == kind
-            and (rival is None or entry["rival"] == rival)
-            and (work is None or entry["work"] == work)
-        ]
 
 
 @dataclass(frozen=True)
@@ -168,7 +133,8 @@ def _load(run: Run, rival: Rival, processes: dict[str, Process]) -> None:
         if not journal.of("check", rival.name):
             vectors = process.ask("encode", work="check")["vectors"]
             expected = vectors if rival.name == TORCH_FP32 else journal.of("check", TORCH_FP32)[0]["vectors"]
-            journal.add("check", rival.name, vectors=vectors, cosines=_cosines(vectors, expected))
+            similarity = cosines(np.asarray(vectors), np.asarray(expected)).tolist()
+            journal.add("check", rival.name, vectors=vectors, cosines=similarity)
         if not journal.of("choice", rival.name):
             tried = _tried(process, facts["choices"], journal) if run.plan.tune else {}
             best = min(tried, key=tried.__getitem__) if tried else run.plan.batching.get(rival.name)
@@ -242,10 +208,10 @@ def _round(
     journal = run.journal
     names = list(processes)
     for name in names[index % len(names) :] + names[: index % len(names)]:
-        done = journal.of("time", name, work)
+        done = journal.of("time", name, work=work)
         if any(entry["round"] == index for entry in done):
             continue
-        reference = journal.of("time", TORCH_FP32, work)
+        reference = journal.of("time", TORCH_FP32, work=work)
         if _expected_seconds(run, name, item) > LONGEST_CALL:
             continue
         if done and reference and min(done[0]["seconds"]) > SLOW * min(reference[0]["seconds"]):
@@ -264,9 +230,3 @@ def _expected_seconds(run: Run, name: str, item: Work) -> float:
     tried = run.journal.of("choice", name)[0]["tried"]
     tuned_on = next(work.tokens for work in run.work if work.kind == "tune")
     return float(min(tried.values()) / tuned_on * item.tokens) if tried else 0.0
-
-
-def _cosines(vectors: list[list[float]], expected: list[list[float]]) -> list[float]:
-    a, b = np.asarray(vectors), np.asarray(expected)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return [float(cosine) for cosine in (a * b).sum(axis=1) / np.maximum(lengths, 1e-12)]

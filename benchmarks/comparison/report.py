@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.results import label_of, read
+from common import machine
+from common.markdown import table
+from common.results import label_of, read
 
 from comparison.rivals import TORCH_FP32
 
@@ -38,7 +40,7 @@ class Shown:
 
     @classmethod
     def read(cls, path: Path) -> Shown:
-        return cls(path, read(path, "rivals"))
+        return cls(path, read(path, "subject", "rivals"))
 
     @property
     def model(self) -> str:
@@ -50,7 +52,7 @@ class Shown:
 
     @property
     def machine(self) -> str:
-        return machine_line(self.results["subject"])
+        return machine.line(self.results["subject"])
 
     @property
     def rivals(self) -> dict[str, Any]:
@@ -80,26 +82,7 @@ def overview(shown: Sequence[Shown]) -> str:
             cells = [_cell(one.rivals.get(name, {}).get("work", {}).get(work), number) for name in columns]
             rows.append([f"{one.model}, {one.processor}: {title}", *cells, _best_rival(one.rivals, work, number)])
     machines = {one.processor: f"{one.processor} is {one.machine}" for one in shown}
-    return f"{markdown(['', *columns, 'best rival'], rows)}\n\nHere {'; '.join(machines.values())}."
-
-
-def machine_line(subject: dict[str, Any]) -> str:
-    flags = " ".join(subject["machine"]["flags"])
-    return f"{subject['machine']['cpu']} ({flags}), {subject['threads']} threads"
-
-
-def limits_line(limits: dict[str, Any] | None, operations: int | None) -> str:
-    """What a machine can do, and what that is in tokens of a model, by a token's operations."""
-    if not limits:
-        return "Limits of this machine: not measured."
-    said, most = [], []
-    for kind, name in (("int8", f"exact int8 products ({limits['isa']})"), ("fp32", "fp32 products (numpy's)")):
-        if limits[kind]:
-            said.append(f"{name} {limits[kind] / 1e9:,.0f} billion operations a second")
-            most += [f"{limits[kind] / operations / 1e3:.3g} ktok/s in {kind}"] if operations else []
-    said += [f"memory {limits['memory'] / 1e9:.0f} GB/s copied"] if limits["memory"] else []
-    allowed = f"; the model's products alone allow {' and '.join(most)}" if most else ""
-    return f"Limits of this machine, measured in the same run: {', '.join(said)}{allowed}."
+    return f"{table(['', *columns, 'best rival'], rows)}\n\nHere {'; '.join(machines.values())}."
 
 
 def _best_rival(rivals: dict[str, Any], work: str, number: Number) -> str:
@@ -123,7 +106,7 @@ def _model(shown: Shown, beside: Path | None) -> str:
     heading = [
         f"#### {shown.model}, {shown.processor}\n",
         f"{results['date']}, {shown.machine}. {libraries}.",
-        limits_line(results.get("limits"), results["subject"].get("operations")),
+        machine.limits_line(results.get("limits"), results["subject"].get("operations")),
         _mixed_line(results),
     ]
     sections = ["\n".join(line for line in heading if line)]
@@ -160,7 +143,7 @@ def _speed(rivals: dict[str, Any]) -> str:
         cells += [_cell(work.get(item), _rate) for item in (*SHAPES, "mixed")]
         cosine = f"{rival['cosine']['mean']:.5f} / {rival['cosine']['min']:.5f}"
         rows.append([_name(name), *cells, cosine if rival["cosine"]["min"] >= WRONG else f"**wrong: {cosine}**"])
-    return markdown(["", *titles], rows)
+    return table(["", *titles], rows)
 
 
 def _footprint(rivals: dict[str, Any]) -> str:
@@ -170,7 +153,7 @@ def _footprint(rivals: dict[str, Any]) -> str:
         sizes = [rival["memory"]["at_rest"], rival["memory"]["peak"], *rival["bytes"].values()]
         cells = ["" if size is None else f"{size / 1e6:,.0f}" if size > 1e7 else f"{size / 1e6:.3g}" for size in sizes]
         rows.append([_name(name), f"{rival['cold_start']['median']:.3g}", *cells])
-    return markdown(titles, rows)
+    return table(titles, rows)
 
 
 def _milliseconds(work: dict[str, Any]) -> str:
@@ -200,9 +183,3 @@ def _versions(rivals: dict[str, Any]) -> dict[str, str]:
             if version not in found.setdefault(name, []):
                 found[name].append(version)
     return {name: " and ".join(versions) for name, versions in sorted(found.items())}
-
-
-def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table: the first column to the left, the others to the right."""
-    lines = [titles, ["---", *("--:" for _ in titles[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from statistics import median
 from typing import Any
 
 import numpy as np
+from common import limits, results
+from common.journal import Journal
 
-from comparison import limits
-from comparison.measure import Journal
 from comparison.rivals import TORCH_FP32, Rival
 
 
 def summarize(journal: Journal, rivals: Sequence[Rival], subject: dict[str, Any]) -> dict[str, Any]:
     """Everything a reader sees, without the single measurements."""
     return {
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "date": results.today(),
         "subject": subject,
         "limits": limits.highest(journal.of("limits")),
         "busy": max((entry["share"] for entry in journal.of("busy")), default=0.0),  # with others' work, at the worst
@@ -50,8 +49,8 @@ def _rival(journal: Journal, rival: Rival) -> dict[str, Any]:
 
 def _work(journal: Journal, name: str, work: str) -> dict[str, Any]:
     """Seconds of a call, tokens a second, and how many times torch fp32's speed that is, round by round."""
-    own = {entry["round"]: entry for entry in journal.of("time", name, work)}
-    torch = {entry["round"]: median(entry["seconds"]) for entry in journal.of("time", TORCH_FP32, work)}
+    own = {entry["round"]: entry for entry in journal.of("time", name, work=work)}
+    torch = {entry["round"]: median(entry["seconds"]) for entry in journal.of("time", TORCH_FP32, work=work)}
     ratios = [torch[index] / median(entry["seconds"]) for index, entry in own.items() if index in torch]
     return {
         "seconds": _spread([taken for entry in own.values() for taken in entry["seconds"]]),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
+from common.memory import memory
 
 from comparison.rivals import Job
 
@@ -89,15 +90,6 @@ def clock(encoder: Encoder, rows: list[tuple[str, str]], seconds: float, most: i
         encoder.encode(rows)
         taken.append(time.perf_counter() - started)
     return taken
-
-
-def memory() -> dict[str, int]:
-    """Resident memory of this process now and at its highest, in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    kilobytes = {
-        name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if "kB" in rest
-    }
-    return {"resident": 1024 * kilobytes["VmRSS"], "peak": 1024 * kilobytes["VmHWM"]}
 
 
 def closure(packages: list[str]) -> dict[str, metadata.Distribution]:

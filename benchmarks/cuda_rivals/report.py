@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- cuda:begin -->", "<!-- cuda:end -->"
+from common.markdown import table
+
 OURS = ("onnx", "encode")
 LABELS = {
     "onnx": "instructor-onnx",
@@ -37,20 +37,6 @@ def tables(results: dict[str, Any]) -> str:
         parts += _candidates(shape, found["rivals"])
     parts.append(_quality(results["shapes"]))
     return "\n\n".join(part for part in parts if part)
-
-
-def rewrite_block(readme: Path, text: str) -> None:
-    """Put `text` between the markers of a Markdown file.
-
-    Raises:
-        ValueError: the file does not have both markers once, in order.
-    """
-    content = readme.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise ValueError(f"{readme}: expected the lines {BEGIN} and {END} once each, in this order.")
-    before, rest = content.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}", encoding="utf-8")
 
 
 def median(rounds: list[dict[str, Any]], *keys: str) -> float | None:
@@ -104,7 +90,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
         "GB",
         "rounds",
     ]
-    return f"{title}\n\n" + _table(titles, rows)
+    return f"{title}\n\n" + table(titles, rows, left=2)
 
 
 def _best(rivals: dict[str, list[dict[str, Any]]]) -> str:
@@ -139,7 +125,7 @@ def _candidates(shape: str, rivals: dict[str, list[dict[str, Any]]]) -> list[str
     if len(rows) < 3:
         return []
     titles = ["attention", "", "32 tokens, ms", "mixed, texts/s", "512 tokens, texts/s", "cosine, minimum"]
-    return [f"Ways to write {shape}'s attention (mha is the exporter's):\n\n" + _table(titles, rows)]
+    return [f"Ways to write {shape}'s attention (mha is the exporter's):\n\n" + table(titles, rows, left=2)]
 
 
 def _quality(shapes: dict[str, Any]) -> str:
@@ -153,13 +139,10 @@ def _quality(shapes: dict[str, Any]) -> str:
                 mean, least = (median(rounds, "cosine", key) for key in ("mean", "min"))
                 values = ["not finite", ""] if mean is None else [_number(mean, 6), _number(least, 6)]
                 rows.append([shape, LABELS[kind], precision, *values])
-    return "Cosine to torch's fp32, mixed texts:\n\n" + _table(["", "", "", "mean", "minimum"], rows) if rows else ""
+    if not rows:
+        return ""
+    return "Cosine to torch's fp32, mixed texts:\n\n" + table(["", "", "", "mean", "minimum"], rows, left=2)
 
 
 def _number(value: float | None, digits: int = 0, scale: float = 1) -> str:
     return "" if value is None else f"{value * scale:,.{digits}f}"
-
-
-def _table(titles: list[str], rows: list[list[str]]) -> str:
-    aligned = ["---" if index < 2 else "--:" for index in range(len(titles))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [titles, aligned, *rows])

@@ -9,11 +9,11 @@ from typing import Any
 
 import compare
 import pytest
+from common import machine
+from common.journal import Journal
 from comparison import processes, report, work, worker
-from comparison.measure import Journal
 from comparison.processes import Process, RivalFailed
 from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
-from evaluation import results
 from instructor_onnx import Manifest, native
 from instructor_onnx.tokens import Tokenizer
 
@@ -63,7 +63,7 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
     assert all(item["times_torch_fp32"] == 1 for item in rivals[TORCH_FP32]["work"].values())
     assert rivals[TORCH_FP32]["settings"]["token_budget"] in (512, 1024, 4096)
     assert found["subject"]["tokens"]["(32, 128)"] == 4096
-    assert found["subject"]["machine"] == results.machine()
+    assert found["subject"]["machine"] == machine.facts()
     assert set(found["limits"]) == {"isa", "int8", "fp32", "memory"}
     assert found["limits"]["fp32"] > 1e9
     assert found["limits"]["memory"] > 1e8

@@ -11,6 +11,7 @@ from typing import Any
 import cuda_bench
 import numpy as np
 import pytest
+from common.markdown import marks, rewrite_block
 from cuda_rivals import report, work
 from instructor_onnx_export.checkpoint import read_checkpoint
 from instructor_onnx_export.half import fitted_shifts
@@ -97,8 +98,8 @@ def test_tables_give_medians_ratios_and_reasons() -> None:
 def test_the_readme_has_its_markers(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text((work.PROJECT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
-    report.rewrite_block(readme, "tables")
-    assert f"{report.BEGIN}\ntables\n{report.END}" in readme.read_text(encoding="utf-8")
+    rewrite_block(readme, "tables", "cuda")
+    assert "\ntables\n".join(marks("cuda")) in readme.read_text(encoding="utf-8")
 
 
 def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import native as benchmark
 import pytest
-from evaluation import results
+from common import machine
 from instructor_onnx import native, saturation
 from instructor_onnx.session import import_onnxruntime
 
@@ -38,7 +38,7 @@ def test_a_short_run(
     names = {"fp32, onnxruntime", "int8, onnxruntime", other, "int4, onnxruntime", *on_kernels}
     assert set(found["runs"]) == {"torch fp32", *names}
     assert found["subject"]["x64quantprecision"] is saturates
-    assert found["subject"]["machine"] == results.machine()
+    assert found["subject"]["machine"] == machine.facts()
     assert found["shapes"] == {"(1, 16)": 16, "mixed": 16}
     for run in found["runs"].values():
         assert all(run["milliseconds"][shape] > 0 for shape in found["shapes"])

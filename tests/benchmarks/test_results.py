@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import native_report
 import pytest
-from comparison import native_report, report
-from evaluation import results
+from common import machine, results
+from comparison import report
 from instructor_onnx import processor
 
 from tests.benchmarks.conftest import PROJECT
@@ -43,13 +44,11 @@ def test_labels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpu: str, flags
     assert results.own_file("int8", folder=tmp_path) == tmp_path / f"int8-{label}.json"
 
 
-@pytest.mark.parametrize(
-    "form", [lambda machine: {"machine": machine}, lambda machine: {"subject": {"machine": machine}}]
-)
+@pytest.mark.parametrize("form", [lambda facts: {"machine": facts}, lambda facts: {"subject": {"machine": facts}}])
 def test_only_its_own_file_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: Any) -> None:
     put_into(monkeypatch, ZEN5, AVX512)
     path = tmp_path / "bench-m-zen5.json"
-    path.write_text(json.dumps(form(results.machine())))
+    path.write_text(json.dumps(form(machine.facts())))
     assert results.own_file("bench", "m", folder=tmp_path) == path
     assert results.own_file("bench", "m", path) == path
     put_into(monkeypatch, "AMD EPYC (family 26, model 17)", AVX512)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evaluation.results import label_of, read
-
-from comparison.report import limits_line, machine_line, markdown
+from common import machine
+from common.markdown import table
+from common.results import label_of, read
 
 BATCH_DEPENDENT = " \\*"
 
 
 def tables(path: Path) -> str:
     """Those of one results file."""
-    found = read(path, "runs")
+    found = read(path, "subject", "runs")
     subject = found["subject"]
     libraries = ", ".join(f"{name} {version}" for name, version in subject["versions"].items())
     heading = (
         f"#### {subject['model']}, {label_of(path, subject['model'])}\n\n"
-        f"{found['date']}, {machine_line(subject)}. {libraries}.\n"
-        f"{limits_line(found['limits'], subject['operations'])}\n"
+        f"{found['date']}, {machine.line(subject)}. {libraries}.\n"
+        f"{machine.limits_line(found['limits'], subject['operations'])}\n"
         f"The runtime opens int8 with `session.x64quantprecision={subject['x64quantprecision']:d}` here."
     )
     text = "\n\n".join([heading, _speed(found["shapes"], found["runs"]), _rest(found["runs"])])
@@ -38,7 +38,7 @@ def _speed(shapes: dict[str, int], runs: dict[str, Any]) -> str:
             share = f" ({shares[shape]:.0%})" if shape in shares else ""
             cells.append("" if taken is None else f"{taken:,.4g}{share}")
         rows.append([name, *cells])
-    return markdown(["ms (share of the int8 peak)", *titles], rows)
+    return table(["ms (share of the int8 peak)", *titles], rows)
 
 
 def _rest(runs: dict[str, Any]) -> str:
@@ -51,7 +51,7 @@ def _rest(runs: dict[str, Any]) -> str:
             found = [_cosine(run.get("cosine", {}).get(model)) for model in models]
             rows.append([name, f"{load['seconds']:.3g}", *sizes, *found])
     titles = ["open, s", "files, MB", "resident, MB", "peak, MB", *(f"cosine, {model}" for model in models)]
-    return markdown(["", *titles], rows)
+    return table(["", *titles], rows)
 
 
 def _megabytes(count: int | None) -> str:
