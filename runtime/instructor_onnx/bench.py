@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import native, processor
+from instructor_onnx import processor
 from instructor_onnx.bench_report import (
     BATCH_LENGTH,
     Latency,
@@ -28,8 +28,9 @@ from instructor_onnx.bench_report import (
     limits,
 )
 from instructor_onnx.bundle import BundleError, Manifest, Model
+from instructor_onnx.engine import fits, why_not
 from instructor_onnx.model import INSTRUCTOR, check_variant
-from instructor_onnx.session import available_cpus, import_onnxruntime
+from instructor_onnx.session import Device, available_cpus
 
 Row = tuple[str, str]
 
@@ -76,7 +77,11 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
     threads = num_threads or available_cpus()
     for name in variants:
         check_variant(manifest, name, folder)
-    missing = _missing(manifest, variants)
+    missing = {
+        (variant, engine): why_not(engine)
+        for variant in variants
+        for engine in fits(manifest.variants[variant].weight_type, Device("cpu"))
+    }
     found = {}
     for (variant, engine), reason in missing.items():
         if reason:
@@ -99,20 +104,6 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
         advice=tuple(advice(found)),
         left_out=_sentences(missing),
     )
-
-
-def _missing(manifest: Manifest, variants: list[str]) -> dict[tuple[str, str], str | None]:
-    """Why an engine cannot run a variant here, for each variant and engine that would; None: it can."""
-    missing: dict[tuple[str, str], str | None] = {}
-    for variant in variants:
-        try:
-            import_onnxruntime()
-            missing[variant, "onnxruntime"] = None
-        except ImportError as error:
-            missing[variant, "onnxruntime"] = str(error)
-        if manifest.variants[variant].weight_type in native.WEIGHT_TYPES:
-            missing[variant, "native"] = native.why_not()
-    return missing
 
 
 def _sentences(missing: dict[tuple[str, str], str | None]) -> tuple[str, ...]:

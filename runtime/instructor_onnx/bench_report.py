@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from instructor_onnx.native import NativeSession
-from instructor_onnx.session import Session
+from instructor_onnx.engine import ENGINES
 
 BATCH_LENGTH = 64
 WORTH = 0.03  # a setting is named instead of the default where it is faster by more
@@ -83,7 +82,7 @@ class Report:
 
 def default_budget(engine: str) -> int:
     """Tokens of one run on a CPU where nothing is said."""
-    return NativeSession.token_budget if engine == NativeSession.name else Session.token_budget
+    return ENGINES[engine].token_budget
 
 
 def _best(settings: tuple[Setting, ...], default: int) -> Setting:

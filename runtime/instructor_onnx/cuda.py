@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from instructor_onnx.bundle import Model
-from instructor_onnx.session import INPUTS, Device, Float32, Int64, Session, import_onnxruntime, unpadded
+from instructor_onnx.session import INPUTS, Device, Float32, Int64, OnnxModel, import_onnxruntime, unpadded
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -28,26 +28,34 @@ class GpuOutOfMemoryError(MemoryError):
     """A single text does not fit the GPU."""
 
 
-class CudaSession(Session):
-    """One opened ONNX model on a GPU: the `Engine` with buffers on the device. One run at a time."""
+class CudaSession:
+    """The `Engine` of a GPU, with buffers on the device. One run at a time."""
 
+    name = description = "onnxruntime"
     token_budget = 16384  # enough work to fill a GPU
     # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
     run_cost = 1024.0
 
-    def __init__(
-        self, session: Any, path: Path, device: Device, num_threads: int, even_tokens: bool, sizes: Model | None
-    ) -> None:
-        super().__init__(session, path, device, num_threads, even_tokens, sizes)
+    def __init__(self, model: OnnxModel) -> None:
+        self._model = model
+        self.device = model.device
+        self.num_threads = model.num_threads
         self._lock = threading.Lock()  # of the buffers below
         self._buffers: dict[int, tuple[Int64, Any]] = {}  # by capacity: on the host, and on the device
         self._most_tokens = sys.maxsize  # of one run, padding counted; lowered where memory was short
+
+    @classmethod
+    def open(
+        cls, path: Path, device: Device, num_threads: int | None = None, *, sizes: Model | None = None
+    ) -> CudaSession:
+        """See `OnnxModel.open`."""
+        return cls(OnnxModel.open(path, device, num_threads, sizes))
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """See `Session.run`; raises GpuOutOfMemoryError."""
         values = self._run_bound(outputs, Device("cpu"), input_ids, attention_mask, pooling_mask)
         results = [value.numpy() for value in values]
-        self._check_sizes(outputs, results, input_ids.shape)
+        self._model.check_sizes(outputs, results, input_ids.shape)
         return results
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
@@ -89,25 +97,19 @@ class CudaSession(Session):
     def _run_bound(self, outputs: list[str], target: Device, *inputs: Int64) -> list[Any]:
         """One run from a buffer on the device: its outputs as onnxruntime's values, on `target`."""
         size = inputs[0].size
-        with self._lock, self._run_errors(size):
+        with self._lock, self._model.errors(size, _memory_error):
             host, buffer = self._buffer(3 * size)
             np.concatenate([array.ravel() for array in inputs], out=host[: 3 * size])
             buffer.update_inplace(host)  # one copy for all three
-            binding = self._session.io_binding()
+            binding = self._model.session.io_binding()
             for place, (name, array) in enumerate(zip(INPUTS, inputs, strict=True)):
                 address = buffer.data_ptr() + place * array.nbytes
                 binding.bind_input(name, self.device.kind, self.device.index, np.int64, array.shape, address)
             for name in outputs:
                 binding.bind_output(name, target.kind, target.index)
-            self._session.run_with_iobinding(binding)
+            self._model.session.run_with_iobinding(binding)
             values = binding.get_outputs_as_ortvaluevector()
             return [values[place] for place in range(len(outputs))]
-
-    def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
-        return GpuOutOfMemoryError(
-            f"the GPU has no memory for a run of {tokens} tokens: free some of it (`nvidia-smi` shows who uses it), "
-            f"lower max_seq_length, or use device='cpu'. onnxruntime: {error}"
-        )
 
     def _buffer(self, numbers: int) -> tuple[Int64, Any]:
         """Room for so many int64 on the host and on the device; sizes are powers of two, so there are few."""
@@ -145,6 +147,13 @@ class CudaSession(Session):
                 )
                 waiting += _halves(piece)
         return results
+
+
+def _memory_error(tokens: int, error: Exception) -> MemoryError:
+    return GpuOutOfMemoryError(
+        f"the GPU has no memory for a run of {tokens} tokens: free some of it (`nvidia-smi` shows who uses it), "
+        f"lower max_seq_length, or use device='cpu'. onnxruntime: {error}"
+    )
 
 
 def _halves(rows: Int64) -> list[Int64]:

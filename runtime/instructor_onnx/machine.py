@@ -10,7 +10,8 @@ from pathlib import Path
 
 from instructor_onnx import __version__, gpu, native, processor, saturation
 from instructor_onnx.bundle import Manifest
-from instructor_onnx.model import choose, is_native
+from instructor_onnx.engine import default_engine, fits
+from instructor_onnx.model import choose
 from instructor_onnx.session import cpus_and_why, import_onnxruntime
 
 PASSED = "self-check passed"
@@ -122,7 +123,7 @@ def _plan(manifest: Manifest, name: str, folder: Path) -> Plan:
         if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
             return Plan(None, None, reason)
         _, device = choose(manifest, name, None, folder)
-        if is_native(variant.weight_type, device):
+        if default_engine(variant.weight_type, device) == "native":
             forced = f", which {native.ISA_VARIABLE} names" if native.ISA_VARIABLE in os.environ else ""
             return Plan(f"native {native.instruction_set()}", str(device), PASSED + forced)
         engine = f"onnxruntime {import_onnxruntime().__version__}"
@@ -130,10 +131,8 @@ def _plan(manifest: Manifest, name: str, folder: Path) -> Plan:
         return Plan(None, None, str(error))
     if device.kind != "cpu":
         return Plan(engine, str(device), "the GPU")
-    fits = variant.weight_type in native.WEIGHT_TYPES
-    why = (
-        native.why_not()
-        if fits
-        else f"the native engine runs {' and '.join(sorted(native.WEIGHT_TYPES, reverse=True))}"
-    )
-    return Plan(engine, str(device), str(why))
+    if "native" in fits(variant.weight_type, device):
+        why = str(native.why_not())
+    else:
+        why = f"the native engine runs {' and '.join(sorted(native.WEIGHT_TYPES, reverse=True))}"
+    return Plan(engine, str(device), why)

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from instructor_onnx import hub, native
+from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
 from instructor_onnx.cuda import CudaSession
-from instructor_onnx.engine import Engine
+from instructor_onnx.engine import ENGINES, Engine, fits, open_engine
 from instructor_onnx.external_data import check_external_data
 from instructor_onnx.inputs import Row, as_rows
-from instructor_onnx.session import Device, Session, choose_device
+from instructor_onnx.session import Device, choose_device
 from instructor_onnx.tokens import CHUNK_ROWS, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 # units are several times faster in half precision than in fp32, and of the two halves fp16 has three bits more; but
 # one of them goes before fp32 only if it was verified on a GPU.
 PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
-ENGINES = ("native", "onnxruntime")
 # Every variant that `instructor-onnx export` makes.
 EXPORTED = ("fp32", "int8", "int4", "fp16", "bf16")
 # Bundles that ride in this package, by the name they are loaded with.
@@ -108,7 +107,7 @@ class INSTRUCTOR:
                 self.variant,
                 folder,
             )
-        self._engine = _open(manifest, self.variant, files[0], chosen, engine, num_threads)
+        self._engine = open_engine(manifest, self.variant, files[0], chosen, engine, num_threads)
         self._token_budget = token_budget or self._engine.token_budget
         self._max_seq_length = manifest.model.max_seq_length
 
@@ -127,8 +126,7 @@ class INSTRUCTOR:
     @property
     def engine_name(self) -> str:
         """What computes: "onnxruntime", or "native" with its instruction set, as in "native avx2"."""
-        engine = self._engine
-        return f"{engine.name} {engine.isa}" if isinstance(engine, native.NativeSession) else engine.name
+        return self._engine.description
 
     @property
     def max_seq_length(self) -> int:
@@ -359,13 +357,14 @@ def choose(
     if variant is not None:
         check_variant(manifest, variant, folder)
     if engine == "native":
-        fitting = [name for name, v in manifest.variants.items() if v.weight_type in native.WEIGHT_TYPES]
+        cpu = Device("cpu")
+        fitting = [name for name, v in manifest.variants.items() if "native" in fits(v.weight_type, cpu)]
         if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
             raise ValueError(
                 f"engine='native' runs int8 and int4 variants on the CPU; asked for were variant={variant!r} and "
                 f"device={device!r}, and {folder} has {', '.join(manifest.variants)}."
             )
-        return variant or fitting[0], Device("cpu")
+        return variant or fitting[0], cpu
     wanted = manifest.variants if variant is None else {variant: manifest.variants[variant]}
     if device is None and not any("cuda" in v.devices for v in wanted.values()):
         first = Device("cpu")  # without asking onnxruntime, which is slow to import
@@ -373,9 +372,9 @@ def choose(
         first = choose_device(device)
     if variant is not None:
         devices = manifest.variants[variant].devices
-        fits = device is not None or first.kind in devices
+        right = device is not None or first.kind in devices
         # Where none was named, a variant for GPUs asks for one: without it, the error says what is missing.
-        return variant, first if fits else choose_device(next(iter(devices), "cpu"))
+        return variant, first if right else choose_device(next(iter(devices), "cpu"))
     for candidate in [first] if device is not None else [first, Device("cpu")]:
         present = [name for name in PREFERRED_VARIANTS[candidate.kind] if name in manifest.variants]
         verified = [name for name in present if manifest.variants[name].verification]
@@ -399,30 +398,9 @@ def check_variant(manifest: Manifest, variant: str, folder: Path) -> None:
         )
 
 
-def is_native(weight_type: str, device: Device) -> bool:
-    """Whether the native engine runs a variant where no engine is named: it fits, and is verified on this machine."""
-    return weight_type in native.WEIGHT_TYPES and device.kind == "cpu" and native.is_verified()
-
-
 def _device_name(device: Any) -> str | None:
     """What a device is called: the name itself, or that of a torch.device (torch need not be there)."""
     return None if device is None else str(device)
-
-
-def _open(
-    manifest: Manifest, variant: str, path: Path, device: Device, engine: str | None, num_threads: int | None
-) -> Engine:
-    """The engine that was asked for; else native where it fits and is verified, else onnxruntime."""
-    if engine == "native" or (engine is None and is_native(manifest.variants[variant].weight_type, device)):
-        try:
-            return native.NativeSession.open(path, manifest.model, num_threads)
-        except native.UnknownGraphError as error:  # of another exporter, say
-            if engine is not None or native.named_instruction_set():
-                raise
-            logger.info("onnxruntime runs it: %s", error)
-    session = CudaSession if device.kind == "cuda" else Session
-    even_tokens = manifest.variants[variant].weight_type == "int4"
-    return session.open(path, device, num_threads, even_tokens=even_tokens, sizes=manifest.model)
 
 
 def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:

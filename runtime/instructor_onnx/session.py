@@ -7,10 +7,10 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
-S = TypeVar("S", bound="Session")
 
 INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
 OR_CPU = "or use device='cpu'."
@@ -47,47 +46,27 @@ class Device:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
 
-class Session:
-    """One opened ONNX model: the `Engine` of every variant on a CPU; cuda.py has that of a GPU."""
+@dataclass
+class OnnxModel:
+    """A model that onnxruntime has opened, on any device: its errors are Python's, its outputs of the right sizes."""
 
-    name = "onnxruntime"
-    token_budget = 1024  # whose activations about fit a core's L2 cache
-    # Measured on CPUs, where a run starts a few hundred operators: 2 to 9 tokens of the base shape, 20 to 30 of
-    # instructor-mini, and about 24 of the base shape where AMX computes them.
-    run_cost = 24.0
-
-    def __init__(
-        self, session: Any, path: Path, device: Device, num_threads: int, even_tokens: bool, sizes: Model | None
-    ) -> None:
-        self._session = session
-        self._path = path  # for errors
-        self.device = device
-        self.num_threads = num_threads
-        self._even_tokens = even_tokens
-        self._sizes = sizes
+    session: Any  # onnxruntime's
+    path: Path  # for errors
+    device: Device
+    num_threads: int
+    sizes: Model | None
 
     @classmethod
-    def open(
-        cls: type[S],
-        path: Path,
-        device: Device,
-        num_threads: int | None = None,
-        *,
-        even_tokens: bool = False,
-        sizes: Model | None = None,
-    ) -> S:
+    def open(cls, path: Path, device: Device, num_threads: int | None, sizes: Model | None) -> OnnxModel:
         """Open `path` on `device`.
 
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
-            even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
-                tokens in pairs on x86-64 and rounds a last one without a partner otherwise: in an odd run a text's
-                vector would depend on its batch.
             sizes: of the bundle's manifest: what a run gives must have them. None: it may have any.
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
-            RuntimeError: onnxruntime refuses the model.
+            RuntimeError: onnxruntime refuses the model, or cannot start the device.
             ValueError: more threads than an engine takes.
         """
         threads = thread_count(num_threads)
@@ -116,7 +95,69 @@ class Session:
             raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
         if on_gpu and gpu.PROVIDER not in session.get_providers():
             raise RuntimeError(f"device='{device}': {gpu.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
-        return cls(session, path, device, threads, even_tokens, sizes)
+        return cls(session, path, device, threads, sizes)
+
+    @contextlib.contextmanager
+    def errors(self, tokens: int, memory_error: Callable[[int, Exception], MemoryError]) -> Iterator[None]:
+        """onnxruntime's many errors of a run, as two of Python's."""
+        try:
+            yield
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            if OUT_OF_MEMORY.search(str(error)):
+                raise memory_error(tokens, error) from error
+            raise RuntimeError(
+                f"{self.path}: onnxruntime failed on a run of {tokens:,} tokens: {error}. `instructor-onnx check` "
+                "tells whether the bundle is whole; if it is, export the checkpoint again."
+            ) from error
+
+    def check_sizes(self, outputs: list[str], results: list[Float32], shape: tuple[int, ...]) -> None:
+        """Raise BundleError where an output of a run over [batch, sequence] is not of the manifest's sizes."""
+        if self.sizes is None:
+            return
+        widths = {"sentence_embedding": self.sizes.embedding_dim, "token_embeddings": self.sizes.d_model}
+        for name, found in zip(outputs, results, strict=True):
+            expected = (*shape[: 1 if name == "sentence_embedding" else 2], widths[name])
+            if getattr(found, "shape", None) != expected or found.dtype != np.float32:
+                raise BundleError(
+                    f"{self.path}: {name} is {getattr(found, 'dtype', type(found).__name__)} "
+                    f"{getattr(found, 'shape', '')} after a run of {shape} tokens, by the manifest float32 {expected}. "
+                    "Export the checkpoint again."
+                )
+
+
+class Session:
+    """The `Engine` of every variant on a CPU; cuda.py has that of a GPU."""
+
+    name = description = "onnxruntime"
+    token_budget = 1024  # whose activations about fit a core's L2 cache
+    # Measured on CPUs, where a run starts a few hundred operators: 2 to 9 tokens of the base shape, 20 to 30 of
+    # instructor-mini, and about 24 of the base shape where AMX computes them.
+    run_cost = 24.0
+
+    def __init__(self, model: OnnxModel, even_tokens: bool) -> None:
+        self._model = model
+        self._even_tokens = even_tokens
+        self.device = model.device
+        self.num_threads = model.num_threads
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        device: Device,
+        num_threads: int | None = None,
+        *,
+        even_tokens: bool = False,
+        sizes: Model | None = None,
+    ) -> Session:
+        """See `OnnxModel.open`.
+
+        Args:
+            even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
+                tokens in pairs on x86-64 and rounds a last one without a partner otherwise: in an odd run a text's
+                vector would depend on its batch.
+        """
+        return cls(OnnxModel.open(path, device, num_threads, sizes), even_tokens)
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """One run of the graph; inputs int64 [batch, sequence].
@@ -130,9 +171,9 @@ class Session:
             BundleError: an output is not of the manifest's sizes.
         """
         feeds = dict(zip(INPUTS, (input_ids, attention_mask, pooling_mask), strict=True))
-        with self._run_errors(input_ids.size):
-            results: list[Float32] = self._session.run(outputs, feeds)
-        self._check_sizes(outputs, results, input_ids.shape)
+        with self._model.errors(input_ids.size, self._memory_error):
+            results: list[Float32] = self._model.session.run(outputs, feeds)
+        self._model.check_sizes(outputs, results, input_ids.shape)
         return results
 
     def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
@@ -144,36 +185,10 @@ class Session:
         padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *self._padded(tokens, rows))
         return unpadded(padded, tokens.lengths[rows]), vectors
 
-    def _check_sizes(self, outputs: list[str], results: list[Float32], shape: tuple[int, ...]) -> None:
-        if self._sizes is None:
-            return
-        widths = {"sentence_embedding": self._sizes.embedding_dim, "token_embeddings": self._sizes.d_model}
-        for name, found in zip(outputs, results, strict=True):
-            expected = (*shape[: 1 if name == "sentence_embedding" else 2], widths[name])
-            if getattr(found, "shape", None) != expected or found.dtype != np.float32:
-                raise BundleError(
-                    f"{self._path}: {name} is {getattr(found, 'dtype', type(found).__name__)} "
-                    f"{getattr(found, 'shape', '')} after a run of {shape} tokens, by the manifest float32 {expected}. "
-                    "Export the checkpoint again."
-                )
-
-    @contextlib.contextmanager
-    def _run_errors(self, tokens: int) -> Iterator[None]:
-        """onnxruntime's many errors of a run, as two of Python's."""
-        try:
-            yield
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            if OUT_OF_MEMORY.search(str(error)):
-                raise self._memory_error(tokens, error) from error
-            raise RuntimeError(
-                f"{self._path}: onnxruntime failed on a run of {tokens:,} tokens: {error}. `instructor-onnx check` "
-                "tells whether the bundle is whole; if it is, export the checkpoint again."
-            ) from error
-
     def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
         return MemoryError(
-            f"{self._path}: no memory for a run of {tokens:,} tokens. Free some, or lower max_seq_length, batch_size "
-            f"or token_budget. onnxruntime: {error}"
+            f"{self._model.path}: no memory for a run of {tokens:,} tokens. Free some, or lower max_seq_length, "
+            f"batch_size or token_budget. onnxruntime: {error}"
         )
 
     def _padded(self, tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:

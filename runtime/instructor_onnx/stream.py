@@ -99,8 +99,8 @@ def model_identity(model: INSTRUCTOR) -> dict[str, Any]:
         "bundle manifest sha256": sha256(model.folder / MANIFEST),
         "variant": model.variant,
         "max_seq_length": model.max_seq_length,
-        "device": model.device.partition(":")[0],
-        "engine": model.engine_name.partition(" ")[0],  # native kernels give the same bits on every instruction set
+        "device": model.engine.device.kind,
+        "engine": model.engine.name,  # native kernels give the same bits on every instruction set
     }
 
 

@@ -81,8 +81,8 @@ def small(engine: CudaSession, monkeypatch: pytest.MonkeyPatch, request: pytest.
         bind(binding, name, kind, index, dtype, shape, address)
 
     monkeypatch.setattr(onnxruntime.IOBinding, "bind_input", bind_input)
-    small = SmallMemory(engine._session, 64, getattr(request, "param", OUT_OF_MEMORY[0]))
-    monkeypatch.setattr(engine, "_session", small)
+    small = SmallMemory(engine._model.session, 64, getattr(request, "param", OUT_OF_MEMORY[0]))
+    monkeypatch.setattr(engine._model, "session", small)
     return small
 
 

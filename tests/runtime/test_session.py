@@ -88,7 +88,7 @@ def test_a_run_without_memory_is_a_memory_error(bundle: Path, monkeypatch: pytes
     def fail(outputs: list[str], feeds: Any) -> None:
         raise RuntimeError(said)
 
-    monkeypatch.setattr(opened, "_session", SimpleNamespace(run=fail))
+    monkeypatch.setattr(opened._model, "session", SimpleNamespace(run=fail))
     with pytest.raises(MemoryError, match=rf"model\.onnx: no memory for a run of 3 tokens\. .*batch_size.*{said}"):
         opened.run(["sentence_embedding"], IDS, IDS, IDS)
 
