@@ -44,7 +44,6 @@ class Half:
         self.element_type = element_type
         self.attention = attention
         self._shifts = shifts
-        self.weight_type = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}[element_type]
         # onnxruntime's fused norm on CUDA reads fp32 and writes fp16 in one pass, but has no such pair for bf16.
         self.gain_type = TensorProto.FLOAT16 if element_type == TensorProto.FLOAT16 else TensorProto.FLOAT
 

@@ -39,7 +39,6 @@ class Prepared(NamedTuple):
 class Precision(Protocol):
     """One way to write the products of a model."""
 
-    weight_type: str
     element_type: int  # ONNX type that attention is computed from
     gain_type: int  # ONNX type that a norm before a product is written in
     attention: Attention
@@ -77,7 +76,6 @@ class Precision(Protocol):
 class Fp32:
     """Products as they are."""
 
-    weight_type = "float32"
     element_type = gain_type = int(TensorProto.FLOAT)
     attention: Attention = StockAttention()
     batch_invariant = True
@@ -112,8 +110,6 @@ class Int4Blocks(Fp32):
     row: in 4 bits it alone would cost more than all other weights together. Scales and Dense are stored in float16
     and become float32 when a session is opened.
     """
-
-    weight_type = "int4"
 
     def __init__(self, samples: Mapping[str, torch.Tensor]) -> None:
         """`samples`: inputs of each product seen while calibrating, [tokens, in], by the weight's name."""
@@ -163,7 +159,6 @@ class Int8PerRow:
     kernel of onnxruntime wants.
     """
 
-    weight_type = "int8"
     element_type = gain_type = int(TensorProto.FLOAT)
     attention: Attention = StockAttention()
     batch_invariant = True

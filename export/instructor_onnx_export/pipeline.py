@@ -10,10 +10,9 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +33,6 @@ from instructor_onnx.bundle import (
 )
 from instructor_onnx.hub import HubOptions
 from instructor_onnx.inputs import Row
-from tqdm import tqdm
 
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
@@ -42,18 +40,16 @@ from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.folder import shown
 from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half
-from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
+from instructor_onnx_export.linear import Precision
 from instructor_onnx_export.model_file import DATA, MODEL, RangeError
 from instructor_onnx_export.oracle import Oracle
+from instructor_onnx_export.stages import Stage, stages
 from instructor_onnx_export.staging import ExportError, staged
+from instructor_onnx_export.variants import VARIANTS
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
 
-CALIBRATED = frozenset({"int8", "int4"})
-HALF: dict[str, Callable[[Config, Mapping[str, torch.Tensor]], Precision]] = {"fp16": Half.fp16, "bf16": Half.bf16}
-DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "int4": ("cpu",), "fp16": ("cuda",), "bf16": ("cuda",)}
+DEVICES = VARIANTS  # as tests/runtime calls them
 
-Stage = Callable[..., Any]
 Failures = dict[str, Exception]  # by variant: why it cannot be had
 
 logger = logging.getLogger(__name__)
@@ -115,7 +111,7 @@ def export(
     target = Path(out)
     _check_request(variants, name)
     texts = read_rows(CALIBRATION_TEXTS if calibrate is None else Path(calibrate))
-    stage = _stages(show_progress)
+    stage = stages(show_progress)
     hub = HubOptions(revision, token, cache_folder, local_files_only)
     with staged(target, overwrite=overwrite) as folder:
         with stage("Reading the checkpoint"):
@@ -179,7 +175,7 @@ def verify_bundle(
     """
     folder = Path(bundle)
     manifest = Manifest.read(folder)
-    stage = _stages(show_progress)
+    stage = stages(show_progress)
     with stage("Hashing"):
         check_hashes(folder, manifest.files())
     with stage("Reading the checkpoint"):
@@ -215,24 +211,27 @@ def _plans(
     Raises:
         RangeError: none can be written.
     """
-    plans = {"fp32": Plan(source.weights, Fp32())}
-    failed: Failures = {}
-    if CALIBRATED.intersection(variants):
+    specs = [VARIANTS[name] for name in variants]
+    inputs: Mapping[str, torch.Tensor] = {}
+    migrated = source.weights
+    if any(spec.calibrated for spec in specs):
         with stage("Calibrating", len(texts), "row") as bar:
             observed = observe(oracle, source.config, texts, bar.update)
-        plans["int4"] = Plan(source.weights, Int4Blocks(samples(observed, source.config)))
-        if "int8" in variants:
+        inputs = samples(observed, source.config)
+        if any(spec.migrated for spec in specs):
             with stage("Migrating outliers", len(observed), "product") as bar:
-                smoothed = smooth(source.weights, source.config, observed, bar.update)
-            plans["int8"] = Plan(smoothed, Int8PerRow())
-    for name in HALF.keys() & variants:
+                migrated = smooth(source.weights, source.config, observed, bar.update)
+    plans: dict[str, Plan] = {}
+    failed: Failures = {}
+    for spec in specs:
+        weights = migrated if spec.migrated else source.weights
         try:
-            plans[name] = Plan(source.weights, HALF[name](source.config, source.weights))
+            plans[spec.name] = Plan(weights, spec.precision(source.config, weights, inputs))
         except RangeError as error:
-            failed[name] = error.with_traceback(None)  # which would keep the weights
-    if failed.keys() == set(variants):
+            failed[spec.name] = error.with_traceback(None)  # which would keep the weights
+    if not plans:
         raise _summed_up(failed)
-    return {name: plans[name] for name in variants if name not in failed}, failed
+    return plans, failed
 
 
 def _written(
@@ -270,15 +269,21 @@ def _verified(
         if not (here := engines(variant)):
             variants[name] = variant
             continue
+        if name not in VARIANTS:
+            failed[name] = VerificationError(
+                f"{folder}: found a variant {name:.60}, expected one of {', '.join(VARIANTS)}. What another "
+                "promises is not known here; export the checkpoint again."
+            )
+            continue
         try:
             with stage(f"Verifying {name}"):
-                found = measure(folder, name, here, expected, num_threads)
-            for sentence in judge(name, found, min_cosine):
+                measured = measure(folder, name, here, expected, num_threads)
+            for sentence in judge(VARIANTS[name], measured, min_cosine):
                 logger.warning("%s", sentence)
         except (VerificationError, RuntimeError) as error:  # onnxruntime's: it may know this variant's operators alone
             failed[name] = error.with_traceback(None)  # which would keep the weights
         else:
-            variants[name] = dataclasses.replace(variant, verification=found)
+            variants[name] = dataclasses.replace(variant, verification=measured)
     return dataclasses.replace(manifest, variants=variants), failed
 
 
@@ -320,8 +325,8 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Ma
         variants={
             variant: Variant(
                 files=tuple(describe_file(folder, f"{variant}/{file}") for file in (MODEL, DATA)),
-                weight_type=precision.weight_type,
-                devices=DEVICES[variant],
+                weight_type=VARIANTS[variant].weight_type,
+                devices=VARIANTS[variant].devices,
                 opset=precision.attention.opset,
                 verification={},
             )
@@ -352,9 +357,8 @@ def _model(source: Checkpoint, name: str | None) -> Model:
 
 
 def _check_request(variants: Sequence[str], name: str | None) -> None:
-    unknown = [variant for variant in variants if variant not in DEVICES]
-    if unknown or not variants or len(set(variants)) != len(variants):
-        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(DEVICES)}.")
+    if not variants or len(VARIANTS.keys() & variants) != len(variants):  # one is unknown, or named twice
+        raise ExportError(f"variants: found {', '.join(variants) or 'none'}; choose from {', '.join(VARIANTS)}.")
     if name is not None and (len(name) > MOST_TEXT or UNPRINTABLE.search(name)):
         raise ExportError(f"name: found {shown(name)}, expected at most {MOST_TEXT:,} printable characters.")
 
@@ -364,16 +368,3 @@ def _return_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def _stages(show_progress: bool) -> Stage:
-    @contextlib.contextmanager
-    def stage(title: str, total: int = 1, unit: str = "") -> Iterator[tqdm[Any]]:
-        """A progress bar on stderr that ends as one line with the stage's time."""
-        start = time.perf_counter()
-        with tqdm(total=total, desc=f"{title:<24}", unit=unit, leave=False, disable=not show_progress) as bar:
-            yield bar
-        if show_progress:
-            tqdm.write(f"{title:<24} {time.perf_counter() - start:7.1f} s", file=sys.stderr)
-
-    return stage

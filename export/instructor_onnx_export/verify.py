@@ -16,16 +16,9 @@ from instructor_onnx.bundle import BundleError, Variant, Verification
 from instructor_onnx.inputs import Row
 from instructor_onnx.session import choose_device, import_onnxruntime
 
-from instructor_onnx_export.oracle import Oracle
+from instructor_onnx_export.oracle import Float32, Oracle
+from instructor_onnx_export.variants import TOLERANCE, Spec
 
-Float32 = npt.NDArray[np.float32]
-
-# fp32 may differ from torch by rounding only: the two add in another order, which costs about 1e-6.
-FP32_TOLERANCE = 1e-5
-# Below this a variant of a sound checkpoint is broken rather than rounded. Smallest cosines seen: int8 0.9992 without
-# outliers, 0.9916 with strong ones; int4 0.9958 (trained small model), 0.985 (base shape, random weights); fp16
-# 0.999999 and bf16 0.99994, with outliers too (emulated).
-MIN_COSINE = {"int8": 0.99, "int4": 0.97, "fp16": 0.9995, "bf16": 0.9995}
 TOKEN_BUDGET = 512  # tokens of one run: with more, the activations of a wide model are the peak of an export
 MOST_WORDS = 1024  # of a probe row: a checkpoint may claim to take a million tokens, each attended to by each
 ALONE_STEP = 4  # every so many probe rows are also run alone, to be compared with themselves in the batch
@@ -117,60 +110,60 @@ def measure(
     Raises:
         VerificationError: the runtime makes other tokens of a row than the oracle.
     """
-    found = {}
+    measured = {}
     for engine, device in on.items():
         try:
-            found[engine] = _measure_on(engine, device, bundle, variant, expected, num_threads)
+            measured[engine] = _measure_on(engine, device, bundle, variant, expected, num_threads)
         except BundleError:
             if engine != "native":  # what the kernels do not know, the runtime leaves to onnxruntime too
                 raise
-    return found
+    return measured
 
 
-def judge(variant: str, found: Mapping[str, Verification], min_cosine: float | None = None) -> list[str]:
+def judge(spec: Spec, measured: Mapping[str, Verification], min_cosine: float | None = None) -> list[str]:
     """Refuse what is wrong on every machine; what is wrong only here is told.
 
     Args:
-        found: what was measured, by engine; one at least.
-        min_cosine: the smallest cosine to torch of a variant other than fp32; None: its kind's (MIN_COSINE).
+        measured: by engine; one at least.
+        min_cosine: the smallest cosine to torch of a variant that is not exact; None: its own.
 
     Returns:
         A sentence for each engine that is wrong here while another is right.
 
     Raises:
-        VerificationError: a number that is not finite; fp32 past FP32_TOLERANCE; cosines below the limit on every
-            engine; or vectors of the native engine that depend on their batch.
+        VerificationError: a number that is not finite; an exact variant past TOLERANCE; cosines below the limit on
+            every engine; or vectors of the native engine that depend on their batch.
     """
-    for figures in found.values():
+    for figures in measured.values():
         if not all(math.isfinite(value) for value in vars(figures).values() if isinstance(value, float)):
             raise VerificationError(
-                f"{variant}: {_where(figures)} gives numbers that are not finite. If the checkpoint has none such, "
+                f"{spec.name}: {_where(figures)} gives numbers that are not finite. If the checkpoint has none such, "
                 "please report it."
             )
-    if variant == "fp32":
-        worst = max(max(figures.max_abs_diff, figures.token_max_abs_diff) for figures in found.values())
-        if worst > FP32_TOLERANCE:
+    if spec.min_cosine is None:
+        worst = max(max(figures.max_abs_diff, figures.token_max_abs_diff) for figures in measured.values())
+        if worst > TOLERANCE:
             raise VerificationError(
-                f"fp32: differs from torch by {worst:.2g}, allowed is {FP32_TOLERANCE:g}. If it is this checkpoint's "
+                f"{spec.name}: differs from torch by {worst:.2g}, allowed is {TOLERANCE:g}. If it is this checkpoint's "
                 "bundle, please report it."
             )
         return []
-    allowed = MIN_COSINE[variant] if min_cosine is None else min_cosine
-    best = max(found.values(), key=lambda figures: figures.cosine_min)
+    allowed = spec.min_cosine if min_cosine is None else min_cosine
+    best = max(measured.values(), key=lambda figures: figures.cosine_min)
     if best.cosine_min < allowed:
         raise VerificationError(
-            f"{variant}: the smallest cosine to torch is {best.cosine_min:.5f}, allowed is {allowed:g} "
+            f"{spec.name}: the smallest cosine to torch is {best.cosine_min:.5f}, allowed is {allowed:g} "
             "(--min-cosine). This checkpoint does not survive this variant: do without it, or lower the limit."
         )
-    if "native" in found and not found["native"].batch_invariant:  # it computes every text by itself, in integers
+    if "native" in measured and not measured["native"].batch_invariant:  # it computes every text by itself, in integers
         raise VerificationError(
-            f"{variant}: a row's vector alone and in a batch differ, with {_where(found['native'])}. "
+            f"{spec.name}: a row's vector alone and in a batch differ, with {_where(measured['native'])}. "
             "Please report it; without the native kernels, the export takes onnxruntime's word."
         )
     return [
-        f"{variant}: with {_where(figures)} the smallest cosine to torch is {figures.cosine_min:.5f}, allowed is "
+        f"{spec.name}: with {_where(figures)} the smallest cosine to torch is {figures.cosine_min:.5f}, allowed is "
         f"{allowed:g}; {best.engine} is right ({best.cosine_min:.5f}). Use engine={best.engine.split()[0]!r} here."
-        for figures in found.values()
+        for figures in measured.values()
         if figures.cosine_min < allowed
     ]
 

@@ -15,6 +15,7 @@ from instructor_onnx.session import Session
 from instructor_onnx_export import VerificationError
 from instructor_onnx_export.checkpoint import read_checkpoint
 from instructor_onnx_export.oracle import Oracle
+from instructor_onnx_export.variants import VARIANTS
 from instructor_onnx_export.verify import ask_oracle, engines, judge, measure, probe_rows
 
 RIGHT = Verification(
@@ -43,7 +44,7 @@ def native_engine(**other: Any) -> Verification:
 
 @pytest.mark.parametrize("variant", ["fp32", "int8", "int4", "fp16", "bf16"])
 def test_what_is_right_passes(variant: str) -> None:
-    assert judge(variant, {"onnxruntime": RIGHT}) == []
+    assert judge(VARIANTS[variant], {"onnxruntime": RIGHT}) == []
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -51,38 +52,38 @@ def test_what_is_right_passes(variant: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_that_are_none_are_refused(variant: str, figure: str, value: float) -> None:
     with pytest.raises(VerificationError, match=rf"{variant}: native avx2 0.1.0 on a processor gives numbers that are"):
-        judge(variant, {"onnxruntime": RIGHT, "native": native_engine(**{figure: value})})
+        judge(VARIANTS[variant], {"onnxruntime": RIGHT, "native": native_engine(**{figure: value})})
 
 
 @pytest.mark.parametrize("figure", ["max_abs_diff", "token_max_abs_diff"])
 def test_fp32_is_exact_or_refused(figure: str) -> None:
     with pytest.raises(VerificationError, match=r"fp32: differs from torch by 1.1e-05, allowed is 1e-05"):
-        judge("fp32", {"onnxruntime": right(**{figure: 1.1e-5})})
+        judge(VARIANTS["fp32"], {"onnxruntime": right(**{figure: 1.1e-5})})
 
 
 def test_wrong_on_every_engine_is_refused() -> None:
     found = {"onnxruntime": right(cosine_min=0.98), "native": native_engine(cosine_min=0.97)}
     with pytest.raises(VerificationError, match=r"int8: the smallest cosine to torch is 0.98000, allowed is 0.99"):
-        judge("int8", found)
-    assert judge("int8", found, min_cosine=0.96) == []
-    assert judge("int4", found) == []
+        judge(VARIANTS["int8"], found)
+    assert judge(VARIANTS["int8"], found, min_cosine=0.96) == []
+    assert judge(VARIANTS["int4"], found) == []
 
 
 @pytest.mark.parametrize(("wrong", "other"), [("onnxruntime 1.31.1", "native"), ("native avx2 0.1.0", "onnxruntime")])
 def test_wrong_on_one_engine_is_told(wrong: str, other: str) -> None:
     found = {figures.engine.split()[0]: figures for figures in (RIGHT, native_engine())}
     found[wrong.split()[0]] = right(engine=wrong, cosine_min=0.5)
-    (sentence,) = judge("int8", found)
+    (sentence,) = judge(VARIANTS["int8"], found)
     assert sentence.startswith(f"int8: with {wrong} on a processor the smallest cosine to torch is 0.50000, allowed is")
     assert sentence.endswith(f"is right (0.99960). Use engine={other!r} here.")
 
 
 def test_the_batch_is_onnxruntimes_own_affair_and_the_native_engines_defect() -> None:
     found = {"onnxruntime": right(batch_invariant=False), "native": native_engine()}
-    assert judge("int4", found) == []
+    assert judge(VARIANTS["int4"], found) == []
     found["native"] = native_engine(batch_invariant=False)
     with pytest.raises(VerificationError, match=r"int4: a row's vector alone and in a batch differ, with native avx2"):
-        judge("int4", found)
+        judge(VARIANTS["int4"], found)
 
 
 def test_a_number_that_is_none_is_seen_wherever_it_is(
@@ -98,12 +99,12 @@ def test_a_number_that_is_none_is_seen_wherever_it_is(
         return tokens, vectors
 
     expected = ask_oracle(Oracle(read_checkpoint(base_checkpoint)), probe_rows(512)[:8])
-    judge("fp32", measure(bundle, "fp32", ON, expected))
+    judge(VARIANTS["fp32"], measure(bundle, "fp32", ON, expected))
     monkeypatch.setattr(Session, "token_embeddings", embed_badly)
     found = measure(bundle, "fp32", ON, expected)
     assert found["onnxruntime"].max_abs_diff <= 1e-5
     with pytest.raises(VerificationError, match="not finite"):
-        judge("fp32", found)
+        judge(VARIANTS["fp32"], found)
 
 
 def test_the_engines_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
