@@ -11,8 +11,10 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "training"))
 
 import torch
+from instructor_onnx.tokens import Tokenizer as RowTokenizer
+from instructor_onnx_export.checkpoint import read_checkpoint
 from instructor_onnx_training.model import Embedder, load_checkpoint, save_checkpoint
-from instructor_onnx_training.tokens import Tokens
+from instructor_onnx_training.tokens import tokenizer_of
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from torch import nn
@@ -103,8 +105,8 @@ def model(checkpoint: Path) -> Embedder:
 
 
 @pytest.fixture(scope="session")
-def tokens(checkpoint: Path) -> Tokens:
-    return Tokens.load(checkpoint, max_length=32)
+def tokenizer(checkpoint: Path) -> RowTokenizer:
+    return tokenizer_of(read_checkpoint(checkpoint))
 
 
 def write_pairs(data: Path, source: str, rows: list[dict[str, str]]) -> None:

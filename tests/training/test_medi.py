@@ -35,6 +35,7 @@ def test_the_older_third_element_is_ignored(tmp_path: Path) -> None:
         (GOOD | {"neg": ["only"]}, "row 1: 'neg' must be"),
         (GOOD | {"query": ["i", 5]}, "row 1: 'query' must be"),
         (GOOD | {"query": ["i", " "]}, "row 1: the text of 'query' is blank"),
+        (GOOD | {"query": ["i", "\ud83d"]}, "row 1: 'query' holds half a surrogate pair"),
         (GOOD | {"task_id": "3"}, "row 1: 'task_id' must be an integer"),
         (GOOD | {"task_id": True}, "row 1: 'task_id' must be an integer"),
     ],

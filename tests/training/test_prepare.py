@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_training.instructions import every_instruction
 from instructor_onnx_training.medi import MediRow
 from instructor_onnx_training.mining import bag_of_pieces, mine_negatives
@@ -14,14 +15,13 @@ from instructor_onnx_training.prepare import TASKS, prepare
 from instructor_onnx_training.readings import aspect_of, form_of
 from instructor_onnx_training.sources import available, detokenise, read_pairs
 from instructor_onnx_training.texts import choose_texts
-from instructor_onnx_training.tokens import Tokens
 
 
 @pytest.fixture(scope="module")
-def rows(data: Path, checkpoint: Path, tokens: Tokens) -> list[MediRow]:
+def rows(data: Path, checkpoint: Path, tokenizer: Tokenizer) -> list[MediRow]:
     from instructor_onnx_training.model import load_checkpoint
 
-    return prepare(data, bag_of_pieces(load_checkpoint(checkpoint), tokens), seed=1)
+    return prepare(data, bag_of_pieces(load_checkpoint(checkpoint), tokenizer, max_length=32), seed=1)
 
 
 def of_task(rows: list[MediRow], task: str) -> list[MediRow]:
@@ -70,8 +70,8 @@ def test_only_known_instructions_are_used_and_they_end_cleanly(rows: list[MediRo
     assert all(text.endswith(": ") and not text.endswith("  ") for text in every_instruction())
 
 
-def test_the_seed_decides(data: Path, model: Embedder, tokens: Tokens, rows: list[MediRow]) -> None:
-    encode = bag_of_pieces(model, tokens)
+def test_the_seed_decides(data: Path, model: Embedder, tokenizer: Tokenizer, rows: list[MediRow]) -> None:
+    encode = bag_of_pieces(model, tokenizer, max_length=32)
     assert prepare(data, encode, seed=1) == rows
     assert prepare(data, encode, seed=2) != rows
 

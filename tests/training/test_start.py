@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
+from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_training.start import NULL, Shape, start_student, static_table
-from instructor_onnx_training.tokens import Tokens
+from instructor_onnx_training.tokens import make_batch
 from instructor_onnx_training.vocabulary import train_vocabulary
 
 TEXTS = [f"the {a} {b} of number {n}" for n, a in enumerate(("cat", "river", "theory")) for b in ("runs", "sits", "is")]
@@ -42,6 +43,7 @@ def test_a_vocabulary_of_t5s_kind_and_a_student_on_it(tmp_path: Path) -> None:
     assert again.to_str() == tokenizer.to_str()
     shape = Shape(d_model=32, d_kv=8, num_heads=2, num_layers=2, d_ff=16)
     student = start_student(tokenizer, FakeTeacher(), TEXTS, shape, seed=0)  # type: ignore[arg-type]
+    rows = Tokenizer.parse(tokenizer.to_str().encode(), tmp_path, vocab_size=24, eos_token_id=1)
     with torch.inference_mode():
-        vectors = student(Tokens(tokenizer, max_length=16).batch([("", text) for text in TEXTS]))
+        vectors = student(make_batch(rows, [("", text) for text in TEXTS], max_length=16))
     assert torch.linalg.norm(vectors, dim=1).numpy() == pytest.approx(1, rel=1e-5)

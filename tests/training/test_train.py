@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_training.medi import MediRow
 from instructor_onnx_training.model import load_checkpoint
 from instructor_onnx_training.state import save_state
-from instructor_onnx_training.tokens import Tokens
 from instructor_onnx_training.train import Taught, TrainOptions, schedule, train
 
 OPTIONS = TrainOptions(steps=12, batch_size=4, teach_batch_size=4, teach_share=0.5, learning_rate=3e-3, seed=5)
@@ -28,24 +28,24 @@ TAUGHT = Taught(
 
 
 def weights(
-    checkpoint: Path, tokens: Tokens, options: TrainOptions, state: Path | None = None
+    checkpoint: Path, tokenizer: Tokenizer, options: TrainOptions, state: Path | None = None
 ) -> dict[str, torch.Tensor]:
     model = load_checkpoint(checkpoint)
-    train(model, tokens, ROWS, TAUGHT, options, state=state, save_every=1, progress=False)
+    train(model, tokenizer, ROWS, TAUGHT, options, state=state, save_every=1, progress=False)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_a_run_learns(checkpoint: Path, tokens: Tokens) -> None:
+def test_a_run_learns(checkpoint: Path, tokenizer: Tokenizer) -> None:
     options = replace(OPTIONS, steps=120, teach_share=0.0, temperature=0.1)
-    losses = train(load_checkpoint(checkpoint), tokens, ROWS, Taught(), options, progress=False)
+    losses = train(load_checkpoint(checkpoint), tokenizer, ROWS, Taught(), options, progress=False)
     assert np.mean(losses[-30:]) < np.mean(losses[:10]) / 2
 
 
 @pytest.mark.parametrize("killed_after", [1, 7])
 def test_a_killed_run_resumes_to_the_same_weights(
-    checkpoint: Path, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+    checkpoint: Path, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
 ) -> None:
-    whole = weights(checkpoint, tokens, OPTIONS)
+    whole = weights(checkpoint, tokenizer, OPTIONS)
     state = tmp_path / "run.state"
 
     def save_then_die(path: Path, *rest: object, step: int) -> None:
@@ -55,20 +55,20 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
     monkeypatch.setattr("instructor_onnx_training.train.save_state", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        weights(checkpoint, tokens, OPTIONS, state)
+        weights(checkpoint, tokenizer, OPTIONS, state)
     monkeypatch.undo()
     torch.manual_seed(99)  # a new process starts with another random state
-    resumed = weights(checkpoint, tokens, OPTIONS, state)
+    resumed = weights(checkpoint, tokenizer, OPTIONS, state)
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)  # dropout 0.1 included
 
 
-def test_a_state_of_another_run_is_refused_by_name(checkpoint: Path, tokens: Tokens, tmp_path: Path) -> None:
+def test_a_state_of_another_run_is_refused_by_name(checkpoint: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
     state = tmp_path / "run.state"
-    weights(checkpoint, tokens, OPTIONS, state)
+    weights(checkpoint, tokenizer, OPTIONS, state)
     with pytest.raises(ValueError, match="other learning_rate, temperature: give the same again"):
-        weights(checkpoint, tokens, replace(OPTIONS, learning_rate=1.0, temperature=0.2), state)
+        weights(checkpoint, tokenizer, replace(OPTIONS, learning_rate=1.0, temperature=0.2), state)
     with pytest.raises(ValueError, match="other MEDI rows"):
-        train(load_checkpoint(checkpoint), tokens, ROWS[1:], TAUGHT, OPTIONS, state=state, progress=False)
+        train(load_checkpoint(checkpoint), tokenizer, ROWS[1:], TAUGHT, OPTIONS, state=state, progress=False)
 
 
 def test_the_rate_warms_up_and_decays() -> None:
@@ -80,8 +80,8 @@ def test_the_rate_warms_up_and_decays() -> None:
     assert rates[-1] == pytest.approx(0.2, abs=0.01)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(checkpoint: Path, tokens: Tokens) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(checkpoint: Path, tokenizer: Tokenizer) -> None:
     model = load_checkpoint(checkpoint)
     model.dense.weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="at step 0: try a lower learning rate"):
-        train(model, tokens, ROWS, Taught(), replace(OPTIONS, teach_share=0.0), progress=False)
+        train(model, tokenizer, ROWS, Taught(), replace(OPTIONS, teach_share=0.0), progress=False)

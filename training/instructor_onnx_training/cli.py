@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from instructor_onnx import hub
+from instructor_onnx.bundle import BundleError
 from instructor_onnx_export.checkpoint import CheckpointError, read_checkpoint
 
 from instructor_onnx_training.card import training_card
@@ -19,7 +20,7 @@ from instructor_onnx_training.prepare import prepare
 from instructor_onnx_training.recipe import Recipe, make_mini
 from instructor_onnx_training.teacher import taught, teach
 from instructor_onnx_training.texts import choose_texts
-from instructor_onnx_training.tokens import Tokens
+from instructor_onnx_training.tokens import tokenizer_of
 from instructor_onnx_training.train import Taught, TrainOptions, train
 
 _ABOUT = """\
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(parsed.threads)
     try:
         parsed.verb(parsed)
-    except (ValueError, OSError, ImportError, FloatingPointError, CheckpointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, BundleError, CheckpointError) as error:
         log.error("error: %s", " ".join(str(error).split()))
         return 1
     except KeyboardInterrupt:
@@ -72,11 +73,10 @@ def _train(parsed: argparse.Namespace) -> None:
     start = checkpoint.folder
     model = load_checkpoint(start).to(device)
     options = replace(options, max_length=min(options.max_length, model.max_length))
-    tokens = Tokens.load(start, max_length=options.max_length)
     rows = read_medi(parsed.medi) if parsed.medi else []
     lessons = Taught(*taught(parsed.taught), taught_instructions()) if parsed.taught else Taught()
     state = _state(parsed)
-    train(model, tokens, rows, lessons, options, state=state, save_every=parsed.save_every)
+    train(model, tokenizer_of(checkpoint), rows, lessons, options, state=state, save_every=parsed.save_every)
     card = training_card(
         parsed.out.name,
         checkpoint.name,
@@ -114,7 +114,7 @@ def _device(name: str) -> torch.device:
 
 
 def _prepare(parsed: argparse.Namespace) -> None:
-    miner = bag_of_pieces(load_checkpoint(parsed.miner), Tokens.load(parsed.miner, max_length=64))
+    miner = bag_of_pieces(load_checkpoint(parsed.miner), tokenizer_of(read_checkpoint(parsed.miner)))
     write_medi(prepare(parsed.data, miner, seed=parsed.seed, scale=parsed.scale), parsed.out)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instructor_onnx.inputs import HALF_PAIR, is_unicode
+
 from instructor_onnx_training.files import write_atomically
 from instructor_onnx_training.tokens import Row
 
@@ -74,6 +76,8 @@ def _row(row: Any, where: str) -> MediRow:
             raise ValueError(f"{where}: {name!r} must be [instruction, text], got {json.dumps(value)[:80]}")
         if not value[1].strip():
             raise ValueError(f"{where}: the text of {name!r} is blank, so there is nothing to learn from it")
+        if not all(map(is_unicode, value[:2])):
+            raise ValueError(f"{where}: {name!r} holds {HALF_PAIR}")
     if not isinstance(row["task_id"], int) or isinstance(row["task_id"], bool):
         raise ValueError(f"{where}: 'task_id' must be an integer, got {json.dumps(row['task_id'])[:80]}")
     query, pos, neg = ((row[name][0], row[name][1]) for name in _TEXTS)

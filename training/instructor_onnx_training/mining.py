@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from instructor_onnx.inputs import Row
+from instructor_onnx.tokens import Tokenizer
 
 from instructor_onnx_training.model import Embedder
-from instructor_onnx_training.tokens import Tokens
 
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts → unit vectors, float32 [n, dim]
 NEAR = 20  # the candidates among which a negative is drawn: hard, but not always the hardest (often a right answer)
@@ -14,7 +15,7 @@ SAME = 0.92  # cosine to the positive from which a candidate counts as one more 
 _CHUNK = 1_024  # queries compared at once: [1024, documents] similarities
 
 
-def bag_of_pieces(model: Embedder, tokens: Tokens) -> Encode:
+def bag_of_pieces(model: Embedder, tokenizer: Tokenizer, *, max_length: int = 64) -> Encode:
     """`model` without its layers: each piece's row through the last norm and Dense, summed over a text.
 
     Of a student fresh from `start` this is very nearly the model itself, thousands of times faster; of any other
@@ -26,10 +27,9 @@ def bag_of_pieces(model: Embedder, tokens: Tokens) -> Encode:
 
     @torch.inference_mode()
     def encode(texts: Sequence[str]) -> np.ndarray:
-        pieces = tokens.ids([("", text) for text in texts])
-        offsets = torch.tensor([0, *(len(ids) for ids in pieces)]).cumsum(0)[:-1]
-        flat = torch.tensor([piece for ids in pieces for piece in ids])
-        bags = torch.nn.functional.embedding_bag(flat, table, offsets, mode="sum")  # [texts, dim]
+        tokens = tokenizer([Row("", text) for text in texts], max_length)
+        ids, first = torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.offsets[:-1])
+        bags = torch.nn.functional.embedding_bag(ids, table, first, mode="sum")  # [texts, dim]
         vectors: np.ndarray = torch.nn.functional.normalize(bags, dim=1).numpy()
         return vectors
 

@@ -9,6 +9,8 @@ import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from instructor_onnx_export.checkpoint import read_checkpoint
+
 from instructor_onnx_training.instructions import MEANING, every_instruction, taught_instructions
 from instructor_onnx_training.medi import read_medi, write_medi
 from instructor_onnx_training.mining import bag_of_pieces
@@ -17,7 +19,7 @@ from instructor_onnx_training.prepare import prepare
 from instructor_onnx_training.start import Shape, start_student
 from instructor_onnx_training.teacher import Teacher, taught, teach
 from instructor_onnx_training.texts import choose_texts
-from instructor_onnx_training.tokens import Tokens
+from instructor_onnx_training.tokens import tokenizer_of
 from instructor_onnx_training.train import Taught, TrainOptions, train
 from instructor_onnx_training.vocabulary import train_vocabulary
 
@@ -75,18 +77,18 @@ def make_mini(data: Path, work: Path, out: Path, recipe: Recipe | None = None, *
         log.info("distilling %d texts", len(known))
         lessons = Taught(known, targets, MEANING, recipe.distil_instructed)
         model = load_checkpoint(start)
-        tokens = Tokens.load(start, max_length=distil.max_length)
-        train(model, tokens, [], lessons, distil, state=work / "distilled.state")
+        tokenizer = tokenizer_of(read_checkpoint(start))
+        train(model, tokenizer, [], lessons, distil, state=work / "distilled.state")
         save_checkpoint(model, distilled, tokenizer_from=start)
     if not medi.exists():
-        miner = bag_of_pieces(load_checkpoint(start), Tokens.load(start, max_length=64))
+        miner = bag_of_pieces(load_checkpoint(start), tokenizer_of(read_checkpoint(start)))
         write_medi(prepare(data, miner, seed=recipe.seed, scale=recipe.scale), medi)
     rows = read_medi(medi)
     log.info("training on %d MEDI rows", len(rows))
     lessons = Taught(known, targets, taught_instructions(), recipe.instruct_instructed)
     model = load_checkpoint(distilled)
-    tokens = Tokens.load(distilled, max_length=instruct.max_length)
-    train(model, tokens, rows, lessons, instruct, state=work / "instructed.state")
+    tokenizer = tokenizer_of(read_checkpoint(distilled))
+    train(model, tokenizer, rows, lessons, instruct, state=work / "instructed.state")
     save_checkpoint(model, out, tokenizer_from=distilled, half=True, card=card)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from instructor_onnx.tokens import Tokenizer
 from tqdm import tqdm
 
 from instructor_onnx_training.losses import contrastive_loss, distillation_loss
@@ -20,7 +21,7 @@ from instructor_onnx_training.medi import MediRow
 from instructor_onnx_training.model import Embedder
 from instructor_onnx_training.plan import PlannedBatch, plan_run
 from instructor_onnx_training.state import fingerprint, load_state, save_state
-from instructor_onnx_training.tokens import Row, Tokens
+from instructor_onnx_training.tokens import Row, make_batch
 
 log = logging.getLogger(__name__)
 _REPORT = 50  # steps between lines of the log
@@ -53,6 +54,10 @@ class TrainOptions:
     clip: float = field(default=1.0, metadata={"help": "largest gradient norm"})
     seed: int = field(default=0, metadata={"help": "of the order, the drawn instructions and dropout"})
 
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1 token, got {self.max_length}")
+
 
 @dataclass(frozen=True)
 class Taught:
@@ -70,7 +75,7 @@ class Taught:
 
 def train(
     model: Embedder,
-    tokens: Tokens,
+    tokenizer: Tokenizer,
     rows: Sequence[MediRow],
     taught: Taught,
     options: TrainOptions,
@@ -107,9 +112,9 @@ def train(
                 group["lr"] = rate
             batch = plan[step]
             if batch.kind == "medi":
-                loss = _medi_loss(model, tokens, [rows[i] for i in batch.rows], options)
+                loss = _medi_loss(model, tokenizer, [rows[i] for i in batch.rows], options)
             else:
-                loss = _taught_loss(model, tokens, taught, batch, options, step)
+                loss = _taught_loss(model, tokenizer, taught, batch, options, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
@@ -155,10 +160,10 @@ def _optimizer(model: Embedder, options: TrainOptions) -> torch.optim.AdamW:
     )
 
 
-def _medi_loss(model: Embedder, tokens: Tokens, rows: Sequence[MediRow], options: TrainOptions) -> torch.Tensor:
-    query = _embed(model, tokens, [row.query for row in rows])
-    positive = _embed(model, tokens, [row.pos for row in rows])
-    negative = _embed(model, tokens, [row.neg for row in rows])
+def _medi_loss(model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions) -> torch.Tensor:
+    query = _embed(model, tokenizer, [row.query for row in rows], options)
+    positive = _embed(model, tokenizer, [row.pos for row in rows], options)
+    negative = _embed(model, tokenizer, [row.neg for row in rows], options)
     keys = np.array([row.key for row in rows])
     neg_keys = np.array([row.neg_key for row in rows])
     return contrastive_loss(
@@ -172,16 +177,18 @@ def _medi_loss(model: Embedder, tokens: Tokens, rows: Sequence[MediRow], options
 
 
 def _taught_loss(
-    model: Embedder, tokens: Tokens, taught: Taught, batch: PlannedBatch, options: TrainOptions, step: int
+    model: Embedder, tokenizer: Tokenizer, taught: Taught, batch: PlannedBatch, options: TrainOptions, step: int
 ) -> torch.Tensor:
     rng = random.Random(options.seed * 1_000_003 + step)  # of the step alone, so that a resumed run draws the same
     instructed = bool(taught.instructions) and rng.random() < taught.instructed  # whole batches: less padding
     texts: list[Row] = [(rng.choice(taught.instructions) if instructed else "", taught.texts[i]) for i in batch.rows]
     vectors = torch.from_numpy(taught.vectors[list(batch.rows)].astype(np.float32)).to(model.device)
     vectors = torch.nn.functional.normalize(vectors, dim=1)
-    return distillation_loss(_embed(model, tokens, texts), vectors, similarity_weight=options.similarity_weight)
+    found = _embed(model, tokenizer, texts, options)
+    return distillation_loss(found, vectors, similarity_weight=options.similarity_weight)
 
 
-def _embed(model: Embedder, tokens: Tokens, rows: Sequence[Row]) -> torch.Tensor:
-    vectors: torch.Tensor = model(tokens.batch(rows).to(model.device))
+def _embed(model: Embedder, tokenizer: Tokenizer, rows: Sequence[Row], options: TrainOptions) -> torch.Tensor:
+    batch = make_batch(tokenizer, rows, max_length=options.max_length)
+    vectors: torch.Tensor = model(batch.to(model.device))
     return vectors
