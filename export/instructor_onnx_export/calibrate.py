@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from instructor_onnx.inputs import Row, as_row
 
-from instructor_onnx_export.checkpoint import Config
+from instructor_onnx_export.config import Config
+from instructor_onnx_export.names import block_names
 from instructor_onnx_export.oracle import Oracle
 
 CALIBRATION_TEXTS = Path(__file__).with_name("calibration.jsonl")
@@ -63,15 +64,22 @@ def read_rows(path: Path = CALIBRATION_TEXTS) -> list[Row]:
 
 def products(config: Config) -> Iterator[tuple[str, list[str], bool]]:
     """Every quantised input: the name of the module that reads it, all weights that do, and whether it is >= 0."""
-    gated = config.feed_forward == "gated-gelu"
-    for index in range(config.num_layers):
-        attention = f"encoder.block.{index}.layer.0.SelfAttention"
-        yield f"{attention}.q", [f"{attention}.{part}.weight" for part in "qkv"], False
-        yield f"{attention}.o", [f"{attention}.o.weight"], False
-        dense = f"encoder.block.{index}.layer.1.DenseReluDense"
-        first = ["wi_0", "wi_1"] if gated else ["wi"]
-        yield f"{dense}.{first[0]}", [f"{dense}.{part}.weight" for part in first], False
-        yield f"{dense}.wo", [f"{dense}.wo.weight"], not gated
+    for names in block_names(config):
+        yield _module(names.q), [names.q, names.k, names.v], False
+        yield _module(names.o), [names.o], False
+        first = [names.wi] if names.gate is None else [names.gate, names.wi]
+        yield _module(first[0]), first, False
+        yield _module(names.wo), [names.wo], names.gate is None
+
+
+def _makers(config: Config) -> Iterator[str]:
+    """What makes the channels of each of `products`: the gain of the norm, or the weight whose rows they are."""
+    for names in block_names(config):
+        yield from (names.attention_norm, names.v, names.feed_forward_norm, names.wi)
+
+
+def _module(weight: str) -> str:
+    return weight.removesuffix(".weight")
 
 
 def observe(oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[], object]) -> dict[str, Observed]:
@@ -103,9 +111,8 @@ def observe(oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[]
 
 def samples(observed: Mapping[str, Observed], config: Config) -> dict[str, torch.Tensor]:
     """Inputs seen of each product, [tokens, in], by the name of its weight in the graph."""
-    found = {name: observed[module].sample for module, readers, _ in products(config) for name in readers}
-    # graph.py multiplies by q, k and v at once
-    return found | {name.replace(".q.", ".qkv."): sample for name, sample in found.items() if ".q." in name}
+    by_weight = {name: observed[module].sample for module, readers, _ in products(config) for name in readers}
+    return by_weight | {names.qkv: by_weight[names.q] for names in block_names(config)}
 
 
 class Smoothed(Mapping[str, torch.Tensor]):
@@ -143,23 +150,13 @@ def smooth(
     """Choose a scale for every channel of every product."""
     columns: dict[str, torch.Tensor] = {}
     rows: dict[str, torch.Tensor] = {}
-    for module, readers, positive in products(config):
+    for (module, readers, positive), maker in zip(products(config), _makers(config), strict=True):
         scale = best_scale([weights[name] for name in readers], observed[module], positive)
         for name in readers:
             columns[name] = scale
-        rows[_maker(module, config)] = scale
+        rows[maker] = scale
         on_product()
     return Smoothed(weights, columns, rows)
-
-
-def _maker(module: str, config: Config) -> str:
-    """What makes the channels that `module` reads: the weight whose rows they are, or the gain of the norm."""
-    layer, _, part = module.rpartition(".")
-    if part == "o":
-        return f"{layer}.v.weight"
-    if part == "wo":
-        return f"{layer}.wi_1.weight" if config.feed_forward == "gated-gelu" else f"{layer}.wi.weight"
-    return layer.rpartition(".")[0] + ".layer_norm.weight"
 
 
 def best_scale(weights: list[torch.Tensor], observed: Observed, positive: bool) -> torch.Tensor:

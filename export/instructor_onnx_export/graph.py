@@ -16,9 +16,18 @@ import numpy.typing as npt
 import torch
 from onnx import TensorProto
 
-from instructor_onnx_export.checkpoint import Config
+from instructor_onnx_export.config import Config
 from instructor_onnx_export.linear import Precision, Prepared
 from instructor_onnx_export.model_file import ModelWriter
+from instructor_onnx_export.names import (
+    BIAS_BY_DISTANCE,
+    DENSE,
+    EMBEDDING,
+    FINAL_NORM,
+    POSITION_BIAS,
+    BlockNames,
+    block_names,
+)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -74,15 +83,14 @@ class GraphBuilder:
 
     def encoder(self) -> str:
         """Hidden states after the final norm: [batch, sequence, d_model]."""
-        hidden_states = self.precision.embed(self.model, "shared.weight", self._weight("shared.weight"), "input_ids")
+        hidden_states = self.precision.embed(self.model, EMBEDDING, self._weight(EMBEDDING), "input_ids")
         self.on_layer()
         shared = self.attention_inputs()
-        for index in range(self.config.num_layers):
-            block = f"encoder.block.{index}"
-            hidden_states = self.self_attention(f"{block}.layer.0", hidden_states, shared)
-            hidden_states = self.feed_forward(f"{block}.layer.1", hidden_states)
+        for names in block_names(self.config):
+            hidden_states = self.self_attention(names, hidden_states, shared)
+            hidden_states = self.feed_forward(names, hidden_states)
             self.on_layer()
-        return self.rms_norm("encoder.final_layer_norm.weight", hidden_states)
+        return self.rms_norm(FINAL_NORM, hidden_states)
 
     def attention_inputs(self) -> tuple[str, ...]:
         """What every block's attention uses, made once a run: the position bias, and what hides padding.
@@ -93,7 +101,7 @@ class GraphBuilder:
         furthest = self.config.relative_attention_max_distance
         element_type = self.precision.element_type
         # [heads, 2 * max + 1]
-        table = self.model.weight("encoder.relative_attention_bias", self._bias_by_distance(), element_type)
+        table = self.model.weight(BIAS_BY_DISTANCE, self._bias_by_distance(), element_type)
         length = self.model.node("Shape", "input_ids", start=1, end=2)  # [1]
         zero, one = self.model.constant(0, np.int64), self.model.constant(1, np.int64)
         position = self.model.node("Range", zero, self.model.node("Squeeze", length), one)  # [sequence]
@@ -104,32 +112,29 @@ class GraphBuilder:
         position_bias = self.model.node("Gather", table, clipped, axis=1)  # [heads, sequence, sequence]
         return self.precision.attention.shared(self.model, position_bias, element_type)
 
-    def self_attention(self, layer: str, hidden_states: str, shared: tuple[str, ...]) -> str:
+    def self_attention(self, names: BlockNames, hidden_states: str, shared: tuple[str, ...]) -> str:
         """hidden_states + attention(norm(hidden_states)) W_o."""
         heads, d_kv = self.config.num_heads, self.config.d_kv
-        names = [f"{layer}.SelfAttention.{part}.weight" for part in "qkv"]
         # One product for all three: [d_model, 3 * heads * d_kv].
-        qkv_weight = np.concatenate([self._transposed(name) for name in names], axis=1)
-        normed = self._normed(f"{layer}.layer_norm.weight", hidden_states)
-        qkv = self.precision.project(self.model, f"{layer}.SelfAttention.qkv.weight", normed, qkv_weight)
+        qkv_weight = np.concatenate([self._transposed(name) for name in (names.q, names.k, names.v)], axis=1)
+        normed = self._normed(names.attention_norm, hidden_states)
+        qkv = self.precision.project(self.model, names.qkv, normed, qkv_weight)
         context = self.precision.attention.context(self.model, qkv, shared, heads, d_kv)
         prepared = self.precision.prepare(self.model, context, self.precision.element_type)
-        return str(self.model.node("Add", hidden_states, self._product(f"{layer}.SelfAttention.o.weight", prepared)))
+        return str(self.model.node("Add", hidden_states, self._product(names.o, prepared)))
 
-    def feed_forward(self, layer: str, hidden_states: str) -> str:
+    def feed_forward(self, names: BlockNames, hidden_states: str) -> str:
         """hidden_states + relu(norm(hidden_states) W_i) W_o, or with gelu(x W_0) * (x W_1) inside."""
-        dense = f"{layer}.DenseReluDense"
-        normed = self._normed(f"{layer}.layer_norm.weight", hidden_states)
-        if self.config.feed_forward == "relu":
+        normed = self._normed(names.feed_forward_norm, hidden_states)
+        if names.gate is None:
             # ReLU commutes with a positive scale, so the row scale of the first product waits for the second.
-            name = f"{dense}.wi.weight"
-            inner, scale = self.precision.matmul_unscaled(self.model, name, normed, self._transposed(name))
+            inner, scale = self.precision.matmul_unscaled(self.model, names.wi, normed, self._transposed(names.wi))
             prepared = self.precision.prepare_positive(self.model, self.model.node("Relu", inner), scale)
         else:
-            gate = self.gelu(self._product(f"{dense}.wi_0.weight", normed))
-            linear = self._product(f"{dense}.wi_1.weight", normed)
+            gate = self.gelu(self._product(names.gate, normed))
+            linear = self._product(names.wi, normed)
             prepared = self.precision.prepare(self.model, self.model.node("Mul", gate, linear))
-        return str(self.model.node("Add", hidden_states, self._product(f"{dense}.wo.weight", prepared)))
+        return str(self.model.node("Add", hidden_states, self._product(names.wo, prepared)))
 
     def sentence_embedding(self, hidden_states: str) -> str:
         """Masked mean, Dense, Normalize: [batch, embedding_dim]."""
@@ -138,7 +143,7 @@ class GraphBuilder:
         count = self.model.node("ReduceSum", mask, self.model.constant([1], np.int64), keepdims=1)  # exact in fp32
         vector = self.model.node("Div", total, self.model.node("Max", count, self.model.constant(1e-9, np.float32)))
         if self.config.has_dense:
-            dense = self.precision.dense(self.model, "dense.linear.weight", self._transposed("dense.linear.weight"))
+            dense = self.precision.dense(self.model, DENSE, self._transposed(DENSE))
             vector = self.model.node("MatMul", vector, dense)
         if not self.config.normalize:
             return str(vector)
@@ -200,11 +205,10 @@ class GraphBuilder:
 
     def _bias_by_distance(self) -> Float32:
         """The position bias of each head at key - query = -max ... max: [heads, 2 * max + 1]."""
-        name = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         furthest = self.config.relative_attention_max_distance
         distance = torch.arange(-furthest, furthest + 1)
         buckets = relative_position_bucket(distance, self.config.relative_attention_num_buckets, furthest)
-        return np.ascontiguousarray(self._weight(name)[buckets.numpy()].T)
+        return np.ascontiguousarray(self._weight(POSITION_BIAS)[buckets.numpy()].T)
 
 
 def relative_position_bucket(distance: torch.Tensor, num_buckets: int, max_distance: int) -> torch.Tensor:

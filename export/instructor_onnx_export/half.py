@@ -18,10 +18,10 @@ import torch
 from onnx import TensorProto
 
 from instructor_onnx_export.attention import Attention, MultiHeadAttention
-from instructor_onnx_export.checkpoint import Config
+from instructor_onnx_export.config import Config
 from instructor_onnx_export.linear import Prepared
 from instructor_onnx_export.model_file import ModelWriter, RangeError
-from instructor_onnx_export.weights import DENSE
+from instructor_onnx_export.names import DENSE, block_names
 
 Float32 = npt.NDArray[np.float32]
 
@@ -105,34 +105,29 @@ def fitted_shifts(config: Config, weights: Mapping[str, torch.Tensor]) -> dict[s
     for name, weight in weights.items():
         if not float(weight.abs().max()) <= LARGEST and name != DENSE:
             raise RangeError(_too_large(name))
-    for index in range(config.num_layers):
-        layer = f"encoder.block.{index}.layer.0"
-        attention = f"{layer}.SelfAttention"
-        gain = weights[f"{layer}.layer_norm.weight"]
-        for part in "qk":
-            number, _ = _bounds(config, gain, weights[f"{attention}.{part}.weight"])
-            if number > LARGEST:
-                raise RangeError(_too_large(f"{attention}.{part}.weight"))
-        first = _bounds(config, gain, weights[f"{attention}.v.weight"])
-        inner, outer = _pair(first, weights[f"{attention}.o.weight"])
-        shifts |= {f"{attention}.qkv.weight": inner, f"{attention}.o.weight": outer}
+    for names in block_names(config):
+        gain = weights[names.attention_norm]
+        for name in (names.q, names.k):
+            _largest(config, gain, weights, name)
+        first = _bounds(config, gain, weights[names.v])
+        shifts[names.qkv], shifts[names.o] = _pair(first, weights[names.o])
 
-        layer = f"encoder.block.{index}.layer.1"
-        dense = f"{layer}.DenseReluDense"
-        gain = weights[f"{layer}.layer_norm.weight"]
-        if config.feed_forward == "relu":
-            name = f"{dense}.wi.weight"
-            first = _bounds(config, gain, weights[name])
-        else:  # gelu(x W_0) * (x W_1), |gelu(a)| <= |a|: the product is formed in fp32, and is fp16 before W_o
-            name = f"{dense}.wi_1.weight"
-            gate, _ = _bounds(config, gain, weights[f"{dense}.wi_0.weight"])
-            if gate > LARGEST:
-                raise RangeError(_too_large(f"{dense}.wi_0.weight"))
-            number, row = _bounds(config, gain, weights[name])
-            first = (max(gate, 1.0) * number, gate * row)
-        inner, outer = _pair(first, weights[f"{dense}.wo.weight"])
-        shifts |= {name: inner, f"{dense}.wo.weight": outer}
+        gain = weights[names.feed_forward_norm]
+        number, row = _bounds(config, gain, weights[names.wi])
+        if names.gate is not None:
+            # gelu(x W_0) * (x W_1), |gelu(a)| <= |a|: the product is formed in fp32, and is fp16 before W_o
+            gate = _largest(config, gain, weights, names.gate)
+            number, row = max(gate, 1.0) * number, gate * row
+        shifts[names.wi], shifts[names.wo] = _pair((number, row), weights[names.wo])
     return shifts
+
+
+def _largest(config: Config, gain: torch.Tensor, weights: Mapping[str, torch.Tensor], name: str) -> float:
+    """The largest number of a product that no shift can help; raises RangeError where fp16 does not hold it."""
+    number, _ = _bounds(config, gain, weights[name])
+    if number > LARGEST:
+        raise RangeError(_too_large(name))
+    return number
 
 
 def _bounds(config: Config, gain: torch.Tensor, weight: torch.Tensor) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, Config
 from instructor_onnx_export.folder import brief
-from instructor_onnx_export.weights import DENSE
+from instructor_onnx_export.names import DENSE, EMBEDDING, EMBEDDING_COPY
 
 Float32 = npt.NDArray[np.float32]
 
@@ -101,7 +101,7 @@ def _build_encoder(config: Config, weights: dict[str, torch.Tensor]) -> torch.nn
                 use_cache=False,
             )
         )
-    tied = {"encoder.embed_tokens.weight": weights["shared.weight"]}
+    tied = {EMBEDDING_COPY: weights[EMBEDDING]}
     encoder.load_state_dict(weights | tied, strict=True, assign=True)
     module: torch.nn.Module = encoder.eval()
     return module

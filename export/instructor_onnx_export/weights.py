@@ -13,38 +13,33 @@ import torch
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, brief, shown
 from instructor_onnx_export.layout import Layout
+from instructor_onnx_export.names import DENSE as DENSE
+from instructor_onnx_export.names import EMBEDDING, EMBEDDING_COPY, FINAL_NORM, POSITION_BIAS, block_names
 from instructor_onnx_export.weight_files import map_tensors, weight_files
 
 Shapes = dict[str, tuple[int, ...]]
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SMALLEST = 2  # bytes of a number of the smallest of DTYPES
-DENSE = "dense.linear.weight"
 
 
 def encoder_shapes(c: Config) -> Shapes:
     """Name and shape of every tensor of the encoder."""
     inner = c.num_heads * c.d_kv
     shapes: Shapes = {
-        "shared.weight": (c.vocab_size, c.d_model),
-        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (
-            c.relative_attention_num_buckets,
-            c.num_heads,
-        ),
-        "encoder.final_layer_norm.weight": (c.d_model,),
+        EMBEDDING: (c.vocab_size, c.d_model),
+        POSITION_BIAS: (c.relative_attention_num_buckets, c.num_heads),
+        FINAL_NORM: (c.d_model,),
     }
-    for i in range(c.num_layers):
-        attention = f"encoder.block.{i}.layer.0"
-        shapes[f"{attention}.layer_norm.weight"] = (c.d_model,)
-        shapes[f"{attention}.SelfAttention.q.weight"] = (inner, c.d_model)
-        shapes[f"{attention}.SelfAttention.k.weight"] = (inner, c.d_model)
-        shapes[f"{attention}.SelfAttention.v.weight"] = (inner, c.d_model)
-        shapes[f"{attention}.SelfAttention.o.weight"] = (c.d_model, inner)
-        feed_forward = f"encoder.block.{i}.layer.1"
-        shapes[f"{feed_forward}.layer_norm.weight"] = (c.d_model,)
-        for wi in ("wi_0", "wi_1") if c.feed_forward == "gated-gelu" else ("wi",):
-            shapes[f"{feed_forward}.DenseReluDense.{wi}.weight"] = (c.d_ff, c.d_model)
-        shapes[f"{feed_forward}.DenseReluDense.wo.weight"] = (c.d_model, c.d_ff)
+    for names in block_names(c):
+        shapes[names.attention_norm] = (c.d_model,)
+        shapes[names.q] = shapes[names.k] = shapes[names.v] = (inner, c.d_model)
+        shapes[names.o] = (c.d_model, inner)
+        shapes[names.feed_forward_norm] = (c.d_model,)
+        if names.gate is not None:
+            shapes[names.gate] = (c.d_ff, c.d_model)
+        shapes[names.wi] = (c.d_ff, c.d_model)
+        shapes[names.wo] = (c.d_model, c.d_ff)
     return shapes
 
 
@@ -85,7 +80,7 @@ def _read_module(folder: CheckpointFolder, path: str, shapes: Shapes, *, has_dec
         found |= tensors
     if has_decoder:
         found = {n: t for n, t in found.items() if not n.startswith("decoder.") and n != "lm_head.weight"}
-    if "shared.weight" in shapes:
+    if EMBEDDING in shapes:
         _merge_embeddings(found, where)
     _check_names(found, shapes, where)
     for name, shape in shapes.items():
@@ -95,13 +90,13 @@ def _read_module(folder: CheckpointFolder, path: str, shapes: Shapes, *, has_dec
 
 def _merge_embeddings(found: dict[str, torch.Tensor], where: str) -> None:
     """T5 has one embedding table under two names; a file may hold either, or both."""
-    copy = found.pop("encoder.embed_tokens.weight", None)
+    copy = found.pop(EMBEDDING_COPY, None)
     if copy is None:
         return
-    table = found.setdefault("shared.weight", copy)
+    table = found.setdefault(EMBEDDING, copy)
     same = table.shape == copy.shape and table.dtype == copy.dtype
     if not same or (table.data_ptr() != copy.data_ptr() and not torch.equal(table, copy)):
-        raise CheckpointError(f"{where}: shared.weight and encoder.embed_tokens.weight differ; they are one table.")
+        raise CheckpointError(f"{where}: {EMBEDDING} and {EMBEDDING_COPY} differ; they are one table.")
 
 
 def _check_names(found: Mapping[str, torch.Tensor], shapes: Shapes, where: str) -> None:
