@@ -1,6 +1,6 @@
 """The C interface of the native kernels (include/instructor_kernels.h), through ctypes; needs nothing but Python.
 
-Arrays go in as addresses: whoever calls keeps them alive, contiguous and of the type that the header names.
+Arrays are anything with the buffer protocol, numpy's for one; each is checked, and held until the call returns.
 ctypes lets go of the GIL during a call.
 """
 
@@ -10,6 +10,7 @@ import ctypes
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "KernelError",
     "KernelMemoryError",
     "Model",
-    "Tokens",
     "built_instruction_sets",
     "instruction_sets",
     "measure_peak",
@@ -26,8 +26,20 @@ __all__ = [
 ]
 
 ABI = 2
-MESSAGE_SIZE = 512
+Message = ctypes.c_char * 512
 OUT_OF_MEMORY = 3  # IK_OUT_OF_MEMORY
+# A buffer's format in the machine's byte order, with the bytes of a number; `l` has 4 on Windows.
+KINDS = {
+    ("b", 1): "int8",
+    ("B", 1): "uint8",
+    ("e", 2): "float16",
+    ("f", 4): "float32",
+    ("i", 4): "int32",
+    ("l", 4): "int32",
+    ("l", 8): "int64",
+    ("q", 8): "int64",
+}
+WEIGHT_KINDS = ("int8", "uint8", "float16", "float32")
 
 
 class KernelError(Exception):
@@ -58,14 +70,14 @@ class Config(ctypes.Structure):
     ]
 
 
-class Tensor(ctypes.Structure):
-    """`ik_tensor`: where a weight lies, and its bytes."""
+class _Tensor(ctypes.Structure):
+    """`ik_tensor`."""
 
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
 
 
-class Tokens(ctypes.Structure):
-    """`ik_tokens`: packed texts."""
+class _Tokens(ctypes.Structure):
+    """`ik_tokens`."""
 
     _fields_ = [
         ("ids", ctypes.c_void_p),
@@ -74,6 +86,48 @@ class Tokens(ctypes.Structure):
         ("starts", ctypes.c_void_p),
         ("texts", ctypes.c_int64),
     ]
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's `Py_buffer`, which tells the address of read-only memory too; nothing else of it is read."""
+
+    _fields_ = [("buf", ctypes.c_void_p), ("others", ctypes.c_void_p * 15)]  # 10 pointers' room on 64 bits
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int]
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes, _release_buffer.restype = [ctypes.POINTER(_PyBuffer)], None
+
+
+class _Array:
+    """A caller's array, of one of `kinds`; nobody resizes it while this lives.
+
+    Raises:
+        KernelError: it is no such array, has gaps, or is read-only where results go; begins with `name`.
+    """
+
+    __slots__ = ("address", "count", "view")
+
+    def __init__(self, name: str, array: Any, *kinds: str, writable: bool = False) -> None:
+        try:
+            self.view = view = memoryview(array)
+        except (TypeError, ValueError, BufferError):
+            raise KernelError(f"{name}: found {type(array).__name__}, expected {' or '.join(kinds)}.") from None
+        kind = KINDS.get((view.format, view.itemsize))
+        if kind not in kinds:
+            raise KernelError(f"{name}: found {kind or view.format}, expected {' or '.join(kinds)}.")
+        if not view.c_contiguous:
+            raise KernelError(f"{name}: found gaps between the numbers, expected a contiguous array.")
+        if writable and view.readonly:
+            raise KernelError(f"{name}: found a read-only array, expected room for results.")
+        buffer = _PyBuffer()
+        _get_buffer(view, buffer, 0)
+        self.address = buffer.buf or 0
+        _release_buffer(buffer)
+        if self.address % view.itemsize:
+            raise KernelError(f"{name}: found an array that is not aligned, expected one that is.")
+        self.count = view.nbytes // view.itemsize
 
 
 def _load() -> ctypes.CDLL:
@@ -109,8 +163,8 @@ _library = _load()
 
 
 def _call(name: str, *arguments: object) -> None:
-    message = ctypes.create_string_buffer(MESSAGE_SIZE)
-    if code := getattr(_library, name)(*arguments, message, MESSAGE_SIZE):
+    message = Message()
+    if code := getattr(_library, name)(*arguments, message, len(message)):
         kind = KernelMemoryError if code == OUT_OF_MEMORY else KernelError
         raise kind(message.value.decode(errors="replace"))
 
@@ -151,62 +205,77 @@ def self_check(isa: str) -> None:
 def measure_peak(isa: str, threads: int, seconds: float = 0.5) -> float:
     """Integer operations a second of the innermost loop on data in the first-level cache."""
     found = ctypes.c_double()
-    _call("ik_measure_peak", _index(isa), threads, seconds, ctypes.addressof(found))
+    _call("ik_measure_peak", _index(isa), threads, seconds, ctypes.byref(found))
     return found.value
 
 
 class Model:
     """Weights, rearranged for one instruction set. Thread-safe."""
 
-    def __init__(self, config: Config, tensors: Sequence[tuple[int, int]], isa: str, threads: int) -> None:
+    def __init__(self, config: Config, tensors: Sequence[Any], isa: str, threads: int) -> None:
         """Copy the weights.
 
         Args:
-            tensors: (address, bytes) in the header's order; they are copied.
+            tensors: arrays in the header's order.
             threads: that do the work of rearranging.
 
         Raises:
-            KernelError: a size that does not fit, an instruction set that the machine lacks, no memory.
+            KernelError: an array or size that does not fit, an instruction set that the machine lacks.
+            KernelMemoryError: no memory.
         """
         self._pointer = ctypes.c_void_p()
-        table = (Tensor * len(tensors))(*(Tensor(*tensor) for tensor in tensors))
-        _call(
-            "ik_model_create",
-            ctypes.addressof(config),
-            ctypes.addressof(table),
-            len(tensors),
-            _index(isa),
-            threads,
-            ctypes.addressof(self._pointer),
-        )
+        arrays = [_Array(f"tensor {index}", tensor, *WEIGHT_KINDS) for index, tensor in enumerate(tensors)]
+        table = (_Tensor * len(arrays))(*(_Tensor(array.address, array.view.nbytes) for array in arrays))
+        pointer = ctypes.byref(self._pointer)
+        _call("ik_model_create", ctypes.byref(config), table, len(table), _index(isa), threads, pointer)
         # Not a __del__: that may run when the interpreter has ended, and half of what it needs is gone.
         weakref.finalize(self, _library.ik_model_free, self._pointer).atexit = False
 
     def encode(
         self,
-        tokens: Tokens,
-        rows: int,
-        row_count: int,
+        ids: Any,
+        offsets: Any,
+        starts: Any,
+        rows: Any,
+        sentence_embeddings: Any,
+        token_embeddings: Any = None,
+        *,
         threads: int,
-        sentences: int,
-        sentence_count: int,
-        token_embeddings: int | None = None,
-        token_count: int = 0,
     ) -> None:
-        """`ik_encode`: rows, sentences and token_embeddings are addresses; counts are of their numbers.
+        """`ik_encode`.
+
+        Args:
+            ids: int32, of all texts one after another.
+            offsets: int64 [texts + 1], where each begins and the last ends.
+            starts: int64 [texts], the first pooled position of each.
+            rows: int64, the texts to embed.
+            sentence_embeddings: float32 [rows, embedding_dim], written.
+            token_embeddings: float32 [tokens of all rows, d_model], written; None: not wanted.
 
         Raises:
-            KernelError: an index, id or size that does not fit; nothing of the results is then to be used.
+            KernelError: an array, index, id or size that does not fit; nothing of the results is then to be used.
+            KernelMemoryError: no memory.
         """
+        ids = _Array("ids", ids, "int32")
+        offsets = _Array("offsets", offsets, "int64")
+        starts = _Array("starts", starts, "int64")
+        rows = _Array("rows", rows, "int64")
+        sentences = _Array("sentence_embeddings", sentence_embeddings, "float32", writable=True)
+        own = None
+        if token_embeddings is not None:
+            own = _Array("token_embeddings", token_embeddings, "float32", writable=True)
+        if offsets.count != starts.count + 1:
+            raise KernelError(f"offsets: found {offsets.count} numbers, expected {starts.count + 1}.")
+        tokens = _Tokens(ids.address, ids.count, offsets.address, starts.address, starts.count)
         _call(
             "ik_encode",
             self._pointer,
-            ctypes.addressof(tokens),
-            rows,
-            row_count,
+            ctypes.byref(tokens),
+            rows.address,
+            rows.count,
             threads,
-            sentences,
-            sentence_count,
-            token_embeddings,
-            token_count,
+            sentences.address,
+            sentences.count,
+            None if own is None else own.address,
+            0 if own is None else own.count,
         )

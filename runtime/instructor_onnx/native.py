@@ -31,6 +31,32 @@ ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for te
 INSTALL = "pip install 'instructor-onnx[native]'"
 
 
+# The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file.
+WEIGHTS = (
+    ("shared.weight", np.int8, np.int8),
+    ("shared.weight.scale", np.float32, np.float32),
+    ("encoder.relative_attention_bias", np.float32, np.float32),
+    ("encoder.final_layer_norm.weight", np.float32, np.float32),
+    ("dense.linear.weight", np.float32, np.float16),
+)
+BLOCK = (  # of each encoder.block
+    ("layer.0.layer_norm.weight", np.float32, np.float32),
+    ("layer.0.SelfAttention.qkv.weight", np.int8, np.uint8),
+    ("layer.0.SelfAttention.qkv.weight.scale", np.float32, np.float16),
+    ("layer.0.SelfAttention.o.weight", np.int8, np.uint8),
+    ("layer.0.SelfAttention.o.weight.scale", np.float32, np.float16),
+    ("layer.1.layer_norm.weight", np.float32, np.float32),
+    ("layer.1.DenseReluDense.wi.weight", np.int8, np.uint8),  # of a model that is not gated
+    ("layer.1.DenseReluDense.wi.weight.scale", np.float32, np.float16),
+    ("layer.1.DenseReluDense.wi_0.weight", np.int8, np.uint8),  # of one that is
+    ("layer.1.DenseReluDense.wi_0.weight.scale", np.float32, np.float16),
+    ("layer.1.DenseReluDense.wi_1.weight", np.int8, np.uint8),
+    ("layer.1.DenseReluDense.wi_1.weight.scale", np.float32, np.float16),
+    ("layer.1.DenseReluDense.wo.weight", np.int8, np.uint8),
+    ("layer.1.DenseReluDense.wo.weight.scale", np.float32, np.float16),
+)
+
+
 class UnknownGraphError(BundleError):
     """A model that the kernels do not know, and onnxruntime may."""
 
@@ -69,9 +95,8 @@ class NativeSession:
         isa = instruction_set()
         graph = read_graph(path)
         config, tensors = _arguments(graph, sizes, path)
-        addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in tensors]
         try:
-            model = kernels.Model(kernels.Config(**config), addresses, isa, threads)
+            model = kernels.Model(kernels.Config(**config), tensors, isa, threads)
         except MemoryError:
             raise MemoryError(
                 f"{path}: no memory for its weights on the native kernels. Free some, or take a smaller variant."
@@ -105,16 +130,7 @@ class NativeSession:
         offsets, starts, rows = (np.ascontiguousarray(a, dtype=np.int64) for a in (tokens.offsets, tokens.starts, rows))
         vectors = np.empty((len(rows), self._sizes.embedding_dim), dtype=np.float32)
         try:
-            self._model.encode(
-                kernels.Tokens(ids.ctypes.data, len(ids), offsets.ctypes.data, starts.ctypes.data, len(starts)),
-                rows.ctypes.data,
-                len(rows),
-                self.num_threads,
-                vectors.ctypes.data,
-                vectors.size,
-                None if packed is None else packed.ctypes.data,
-                0 if packed is None else packed.size,
-            )
+            self._model.encode(ids, offsets, starts, rows, vectors, packed, threads=self.num_threads)
         except MemoryError:
             longest = tokens.lengths[rows].max(initial=0)
             raise MemoryError(
@@ -227,26 +243,12 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
 
 def _names(sizes: Model, int4: bool) -> Iterator[tuple[str, type[np.generic]]]:
     """Every weight in the order of the kernels' header, and its type in the file."""
-
-    def product(name: str) -> Iterator[tuple[str, type[np.generic]]]:
-        yield name, np.uint8 if int4 else np.int8
-        yield f"{name}.scale", np.float16 if int4 else np.float32
-
-    yield "shared.weight", np.int8
-    yield "shared.weight.scale", np.float32
-    yield "encoder.relative_attention_bias", np.float32
-    yield "encoder.final_layer_norm.weight", np.float32
-    if sizes.dense:
-        yield "dense.linear.weight", np.float16 if int4 else np.float32
-    for index in range(sizes.num_layers):
-        attention, feed_forward = (f"encoder.block.{index}.layer.{part}" for part in (0, 1))
-        yield f"{attention}.layer_norm.weight", np.float32
-        yield from product(f"{attention}.SelfAttention.qkv.weight")
-        yield from product(f"{attention}.SelfAttention.o.weight")
-        yield f"{feed_forward}.layer_norm.weight", np.float32
-        for wi in ("wi_0", "wi_1") if sizes.feed_forward == "gated-gelu" else ("wi",):
-            yield from product(f"{feed_forward}.DenseReluDense.{wi}.weight")
-        yield from product(f"{feed_forward}.DenseReluDense.wo.weight")
+    absent = {"wi_0", "wi_1"} if sizes.feed_forward == "relu" else {"wi"}
+    absent |= set() if sizes.dense else {"dense"}
+    blocks = ((f"encoder.block.{index}.{name}", *types) for index in range(sizes.num_layers) for name, *types in BLOCK)
+    for name, in_int8, in_int4 in (*WEIGHTS, *blocks):
+        if absent.isdisjoint(name.split(".")):
+            yield name, in_int4 if int4 else in_int8
 
 
 def _weight(graph: Graph, name: str, dtype: type[np.generic], path: Path) -> Array:

@@ -159,8 +159,8 @@ def expanded(model: INSTRUCTOR) -> Any:
         column[column == 0] = 1
         values = np.rint(levels * scales[..., None] / column[:, None, None]).reshape(len(packed), -1)[:, :inputs]
         named |= {name: np.ascontiguousarray(values.T.astype(np.int8)), f"{name}.scale": column}
-    addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in named.values()]
-    return kernels.Model(kernels.Config(**config | {"int4": False}), addresses, native.instruction_set(), 1)
+    weights = list(named.values())
+    return kernels.Model(kernels.Config(**config | {"int4": False}), weights, native.instruction_set(), 1)
 
 
 @pytest.mark.usefixtures("isa")
@@ -399,16 +399,15 @@ class TestBundlesThatItDoesNotKnow:
             spoilt = [tensor.copy() for tensor in tensors]
             assert spoilt[names.index(name)].dtype.kind == "f"
             spoilt[names.index(name)].flat[1] = np.nan
-            addresses = [(tensor.ctypes.data, tensor.nbytes) for tensor in spoilt]
             with pytest.raises(kernels.KernelError, match="not finite"):
-                kernels.Model(kernels.Config(**config), addresses, "scalar", 1)
+                kernels.Model(kernels.Config(**config), spoilt, "scalar", 1)
 
     def test_weights_that_are_not_finite_run_on_no_engine(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = self.changed(tmp_path, b"", b"")
         path = folder / "int8/model.onnx"
-        scale = native.read_graph(path).weights["shared.weight.scale"].tobytes()
+        scale = read_graph(path).weights["shared.weight.scale"].tobytes()
         data = (folder / "int8/model.onnx.data").read_bytes()
         assert data.count(scale) == 1
         spoilt = np.frombuffer(scale, "<f4").copy()
