@@ -9,7 +9,7 @@ from pathlib import Path
 import instructor_onnx_training.train as training
 import pytest
 from instructor_onnx_training.cli import main
-from instructor_onnx_training.files import folder_written_beside, write_atomically
+from instructor_onnx_training.files import alone, folder_written_beside, write_atomically
 
 from tests.fake_hub import FakeHub
 
@@ -106,6 +106,22 @@ def test_an_existing_folder_is_kept_unless_told(
     assert not any(out.iterdir())
     assert main([*command, "--overwrite"]) == 0
     assert (out / "config.json").is_file()
+    assert main([*command, "--overwrite"]) == 0  # a checkpoint
+    (out / "modules.json").unlink()
+    assert main([*command, "--overwrite"]) == 1
+    assert f"{out} is not a checkpoint, so nothing replaces it" in caplog.text
+    assert (out / "config.json").is_file()
+
+
+def test_two_trainers_do_not_share_an_output(
+    checkpoint: Path, medi: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = ["train", "--start", str(checkpoint), "--medi", str(medi), "--out", str(tmp_path / "out"), *TRAIN]
+    with alone(tmp_path / "out"):
+        assert main(command) == 1
+    assert "another instructor-onnx works on this output" in caplog.messages[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize(
@@ -150,3 +166,16 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "old"]
     write_atomically(tmp_path / "file", b"content")
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_killed_write_blocks_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    killed = folder_written_beside(target)
+    (killed.__enter__() / "half").touch()  # never left: as a kill leaves it
+    with folder_written_beside(target) as folder:
+        (folder / "new").touch()
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["folder", "folder/new"]
+    target.rename(tmp_path / ".folder.retired")  # as a kill between the two renames does
+    with pytest.raises(KeyboardInterrupt), folder_written_beside(target):
+        raise KeyboardInterrupt
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["folder", "folder/new"]

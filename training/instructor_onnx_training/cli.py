@@ -12,6 +12,7 @@ from instructor_onnx.bundle import BundleError
 from instructor_onnx_export.checkpoint import CheckpointError, read_checkpoint
 
 from instructor_onnx_training.card import training_card
+from instructor_onnx_training.files import alone
 from instructor_onnx_training.instructions import taught_instructions
 from instructor_onnx_training.medi import read_medi, write_medi
 from instructor_onnx_training.mining import bag_of_pieces
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.threads:
         torch.set_num_threads(parsed.threads)
     try:
-        parsed.verb(parsed)
+        with alone(parsed.out):
+            parsed.verb(parsed)
     except (ValueError, OSError, ImportError, FloatingPointError, BundleError, CheckpointError) as error:
         log.error("error: %s", " ".join(str(error).split()))
         return 1
@@ -63,10 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(parsed: argparse.Namespace) -> None:
     if parsed.medi is None and parsed.taught is None:
         raise ValueError("nothing to train on: name --medi FILE, --taught FOLDER, or both with --teach-share")
-    if parsed.out.exists() and not parsed.overwrite:
-        raise FileExistsError(
-            f"{parsed.out} exists: name another --out, or allow --overwrite (at the end, in one step)"
-        )
+    _check_free(parsed.out, parsed.overwrite)
     options = TrainOptions(**{field.name: getattr(parsed, field.name) for field in fields(TrainOptions)})
     device = _device(parsed.device)
     checkpoint = read_checkpoint(parsed.start)  # fetched, if it is an id, and checked as for an export
@@ -88,6 +87,15 @@ def _train(parsed: argparse.Namespace) -> None:
     )
     save_checkpoint(model, parsed.out, tokenizer_from=start, half=parsed.fp16, card=card)
     state.unlink(missing_ok=True)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{out} exists: name another --out, or allow --overwrite (at the end, in one step)")
+    if not (out / LAYOUT.modules).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not a checkpoint, so nothing replaces it: name another --out")
 
 
 def _state(parsed: argparse.Namespace) -> Path:
@@ -125,7 +133,10 @@ def _teach(parsed: argparse.Namespace) -> None:
 def _mini(parsed: argparse.Namespace) -> None:
     card = parsed.out / LAYOUT.card
     recipe = Recipe(seed=parsed.seed)
-    make_mini(parsed.data, parsed.work, parsed.out, recipe, card=card.read_text("utf-8") if card.is_file() else None)
+    with alone(parsed.work):
+        make_mini(
+            parsed.data, parsed.work, parsed.out, recipe, card=card.read_text("utf-8") if card.is_file() else None
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
