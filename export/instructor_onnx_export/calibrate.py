@@ -25,8 +25,8 @@ CALIBRATION_TEXTS = Path(__file__).with_name("calibration.jsonl")
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SAMPLED_TOKENS = 192  # rows of an activation that the strengths are tried on
 QUIET = 0.1  # share of the median magnitude that every channel is credited with
-BLOCK = 1 << 22  # weights tried at a time
-TINY = 1e-8  # for activations that are all zero
+TRIED_AT_ONCE = 1 << 22  # weights
+FLOOR = 1e-8  # for activations that are all zero
 
 
 class CalibrationError(Exception):
@@ -171,7 +171,7 @@ def relative_errors(weights: list[torch.Tensor], observed: Observed, positive: b
     candidates = _candidates(weights, observed)
     errors = _errors(weights, observed, positive, list(candidates.values()))
     size = sum(float((observed.sample @ weight.float().T).square().sum()) for weight in weights)
-    return {name: (error / max(size, TINY)) ** 0.5 for name, error in zip(candidates, errors, strict=True)}
+    return {name: (error / max(size, FLOOR)) ** 0.5 for name, error in zip(candidates, errors, strict=True)}
 
 
 def _candidates(weights: list[torch.Tensor], observed: Observed) -> dict[str, torch.Tensor]:
@@ -188,7 +188,7 @@ def _errors(weights: list[torch.Tensor], observed: Observed, positive: bool, sca
     errors = [0.0] * len(scales)
     for weight in weights:
         # In blocks: a wide layer in fp32, several times over, would be the peak of an export.
-        for block in torch.split(weight, max(1, BLOCK // weight.shape[1])):
+        for block in torch.split(weight, max(1, TRIED_AT_ONCE // weight.shape[1])):
             exact = observed.sample @ block.float().T
             for index, scale in enumerate(scales):
                 product = _rounded(observed.sample / scale, positive) @ _rounded(block.float() * scale, False).T
@@ -198,11 +198,11 @@ def _errors(weights: list[torch.Tensor], observed: Observed, positive: bool, sca
 
 def _floored(x: torch.Tensor) -> torch.Tensor:
     """A channel that the calibration texts left silent may speak in others: it is taken for a quiet one."""
-    return x.clamp(min=max(float(x.median()) * QUIET, TINY))
+    return x.clamp(min=max(float(x.median()) * QUIET, FLOOR))
 
 
 def _rounded(x: torch.Tensor, positive: bool) -> torch.Tensor:
     """x [rows, in] after quantisation with one scale per row, as linear.py does it."""
     levels = 255 if positive else 127
-    step = x.abs().amax(dim=1, keepdim=True).clamp(min=TINY) / levels
+    step = x.abs().amax(dim=1, keepdim=True).clamp(min=FLOOR) / levels
     return (x / step).round() * step

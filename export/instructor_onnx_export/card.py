@@ -81,10 +81,10 @@ def _table(manifest: Manifest) -> Iterator[str]:
     for name, variant in manifest.variants.items():
         size = f"{sum(file.bytes for file in variant.files) / 1e6:,.1f} MB"
         start = [name, variant.weight_type, size, ", ".join(variant.devices)]
-        for found in variant.verification.values():
-            cosines = (f"{cosine:.5f}" for cosine in (found.cosine_mean, found.cosine_p1, found.cosine_min))
-            same = "yes" if found.batch_invariant else "no"
-            yield _line([*start, found.engine, found.processor, f"{found.max_abs_diff:.1e}", *cosines, same])
+        for figures in variant.verification.values():
+            cosines = (f"{cosine:.5f}" for cosine in (figures.cosine_mean, figures.cosine_p1, figures.cosine_min))
+            same = "yes" if figures.batch_invariant else "no"
+            yield _line([*start, figures.engine, figures.processor, f"{figures.max_abs_diff:.1e}", *cosines, same])
         if not variant.verification:
             yield _line([*start, "not verified on this device"])
 

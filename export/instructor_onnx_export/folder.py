@@ -13,7 +13,7 @@ from typing import Any
 
 from instructor_onnx.bundle import MOST_TEXT, UNPRINTABLE, BundleError, resolve_inside, sha256
 
-LIMIT = 64 << 20  # bytes of a file that is read whole; a large vocabulary, mT5's, has 16 million
+MOST_BYTES = 64 << 20  # of a file that is read whole; a large vocabulary, mT5's, has 16 million
 _SHORT = reprlib.Repr()  # cuts in depth too: repr() itself fails on lists in lists that JSON may still hold
 _SHORT.maxstring = _SHORT.maxother = 80
 
@@ -69,11 +69,11 @@ class CheckpointFolder:
         path = self.file(relative)
         try:
             with path.open("rb") as stream:
-                contents = stream.read(LIMIT + 1)
+                contents = stream.read(MOST_BYTES + 1)
         except OSError as error:
             raise CheckpointError(brief(error)) from None
-        if len(contents) > LIMIT:
-            raise CheckpointError(f"{path}: more than {LIMIT:,} bytes, which no configuration or vocabulary has.")
+        if len(contents) > MOST_BYTES:
+            raise CheckpointError(f"{path}: more than {MOST_BYTES:,} bytes, which no configuration or vocabulary has.")
         return contents
 
     def json(self, relative: str) -> Any:

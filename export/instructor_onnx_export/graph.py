@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from onnx import TensorProto
 
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.linear import Precision, Prepared
-from instructor_onnx_export.model_file import ModelWriter
+from instructor_onnx_export.model_file import Float32, ModelWriter
 from instructor_onnx_export.names import (
     BIAS_BY_DISTANCE,
     DENSE,
@@ -28,8 +27,6 @@ from instructor_onnx_export.names import (
     BlockNames,
     block_names,
 )
-
-Float32 = npt.NDArray[np.float32]
 
 INPUTS = [(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask", "pooling_mask")]
 DOC = (

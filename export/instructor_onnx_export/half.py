@@ -13,17 +13,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from onnx import TensorProto
 
 from instructor_onnx_export.attention import Attention, MultiHeadAttention
 from instructor_onnx_export.config import Config
 from instructor_onnx_export.linear import Prepared
-from instructor_onnx_export.model_file import ModelWriter, RangeError
+from instructor_onnx_export.model_file import Float32, ModelWriter, RangeError
 from instructor_onnx_export.names import DENSE, block_names
-
-Float32 = npt.NDArray[np.float32]
 
 LARGEST = 65504 / 2  # of fp16; half of it, as rounding weights and activations moves a bound by far less than that
 

@@ -16,15 +16,14 @@ from onnx import TensorProto
 
 from instructor_onnx_export.attention import Attention, StockAttention
 from instructor_onnx_export.gptq import quantize_blocks
-from instructor_onnx_export.model_file import MICROSOFT, ModelWriter, RangeError
+from instructor_onnx_export.model_file import MICROSOFT, Float32, ModelWriter, RangeError
 
-Float32 = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
 
-# Divisors stay above this, so that a row of zeros is quantised to zeros: 255 / TINY is still finite.
-TINY = 1e-30
-SMALLEST = 127 * np.finfo(np.float32).tiny  # of a row whose scale keeps its digits; a smaller row is as good as zeros
-BLOCK = 1 << 20  # numbers quantised at a time
+SMALLEST_DIVISOR = 1e-30  # so that a row of zeros is quantised to zeros: 255 divided by it is still finite
+# A row whose largest number is above it has a scale that keeps its digits; a smaller one is as good as zeros.
+SMALLEST_ROW = 127 * np.finfo(np.float32).tiny
+QUANTISED_AT_ONCE = 1 << 20  # numbers
 BLOCK_SIZES = (128, 64, 32, 16)  # inputs that share a scale of int4: the first that divides them
 
 
@@ -207,7 +206,7 @@ class Int8PerRow:
         self, model: ModelWriter, x: str, magnitude: str, *, levels: int, zero_point: int, scale: str | None
     ) -> Prepared:
         """round(x * levels / max) + zero_point, max taken over each row of `magnitude`."""
-        largest = model.node("Max", self._largest(model, magnitude), model.constant(TINY, np.float32))
+        largest = model.node("Max", self._largest(model, magnitude), model.constant(SMALLEST_DIVISOR, np.float32))
         steps = model.node("Mul", x, model.node("Div", model.constant(levels, np.float32), largest))
         values = model.node(
             "QuantizeLinear", steps, model.constant(1.0, np.float32), model.constant(zero_point, np.uint8)
@@ -232,9 +231,9 @@ def quantize(weight: Float32, axis: int) -> tuple[Int8, Float32]:
     # Without np.abs, and block by block: the embedding table of a large model is worth hundreds of megabytes.
     largest = np.maximum(weight.max(axis=axis, keepdims=True), -weight.min(axis=axis, keepdims=True))
     # What is not finite ends up in the scales, where ModelWriter finds it.
-    scales = np.where(largest <= SMALLEST, 1, largest / 127).astype(np.float32)
+    scales = np.where(largest <= SMALLEST_ROW, 1, largest / 127).astype(np.float32)
     values = np.empty(weight.shape, dtype=np.int8)
-    rows = max(1, BLOCK // weight.shape[1])
+    rows = max(1, QUANTISED_AT_ONCE // weight.shape[1])
     for first in range(0, len(weight), rows):
         block = slice(first, first + rows)
         with np.errstate(invalid="ignore"):

@@ -18,17 +18,18 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-MODEL = "model.onnx"
-DATA = "model.onnx.data"
+MODEL_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx.data"
 OPSET = 18  # the first whose reductions take axes as an input; onnxruntime reads it since 1.14
 IR_VERSION = 9  # the newest that onnxruntime 1.20 reads is 10
 MICROSOFT = "com.microsoft"
 ALIGNMENT = 64  # bytes: a cache line, and what SIMD loads like best
 # numpy has no bf16; torch has both, and the same bits.
-HALF = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
+TORCH_TYPES = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
 INLINE = 1024  # bytes: smaller tensors stay in the model file, where shape inference can read them
 
 Array = npt.NDArray[Any]
+Float32 = npt.NDArray[np.float32]
 
 
 class RangeError(Exception):
@@ -42,7 +43,7 @@ class ModelWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._opset = opset
-        self._data: BinaryIO = (folder / DATA).open("wb")
+        self._data: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -68,7 +69,7 @@ class ModelWriter:
         """Give the value `name` the name of a graph output, wherever it stands (an Identity would copy it)."""
         for node in self._nodes:
             for names in (node.input, node.output):
-                names[:] = [output if found == name else found for found in names]
+                names[:] = [output if each == name else each for each in names]
         return output
 
     def weight(self, name: str, array: Array, element_type: int | None = None) -> str:
@@ -80,8 +81,8 @@ class ModelWriter:
         array = np.ascontiguousarray(array)
         stored = element_type or helper.np_dtype_to_tensor_dtype(array.dtype)
         values = torch.from_numpy(array)
-        if stored in HALF:  # rounded to nearest even
-            values = values.to(HALF[stored])
+        if stored in TORCH_TYPES:  # rounded to nearest even
+            values = values.to(TORCH_TYPES[stored])
             array = values.view(torch.int16).numpy()
         self._check_finite(name, values)
         if array.nbytes < INLINE:
@@ -92,7 +93,7 @@ class ModelWriter:
         offset = self._data.tell()
         self._data.write(array.data)
         tensor = TensorProto(name=name, dims=array.shape, data_type=stored, data_location=TensorProto.EXTERNAL)
-        for key, value in (("location", DATA), ("offset", str(offset)), ("length", str(array.nbytes))):
+        for key, value in (("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(array.nbytes))):
             tensor.external_data.add(key=key, value=value)
         self._initializers.append(tensor)
         return name
@@ -135,6 +136,6 @@ class ModelWriter:
             producer_name="instructor-onnx",
             doc_string=doc,
         )
-        path = self._folder / MODEL
+        path = self._folder / MODEL_FILE
         path.write_bytes(model.SerializeToString(deterministic=True))
         onnx.checker.check_model(str(path))

@@ -41,7 +41,7 @@ from instructor_onnx_export.config import Config
 from instructor_onnx_export.folder import shown
 from instructor_onnx_export.graph import write_graph
 from instructor_onnx_export.linear import Precision
-from instructor_onnx_export.model_file import DATA, MODEL, RangeError
+from instructor_onnx_export.model_file import MODEL_FILE, WEIGHTS_FILE, RangeError
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.stages import Stage, stages
 from instructor_onnx_export.staging import ExportError, staged
@@ -324,7 +324,7 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Ma
         tokenizer=describe_file(folder, TOKENIZER),
         variants={
             variant: Variant(
-                files=tuple(describe_file(folder, f"{variant}/{file}") for file in (MODEL, DATA)),
+                files=tuple(describe_file(folder, f"{variant}/{file}") for file in (MODEL_FILE, WEIGHTS_FILE)),
                 weight_type=VARIANTS[variant].weight_type,
                 devices=VARIANTS[variant].devices,
                 opset=precision.attention.opset,

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR, native, processor
 from instructor_onnx.bundle import BundleError, Variant, Verification
+from instructor_onnx.engine import fits
 from instructor_onnx.inputs import Row
-from instructor_onnx.session import choose_device, import_onnxruntime
+from instructor_onnx.session import Device, choose_device, import_onnxruntime
 
 from instructor_onnx_export.oracle import Float32, Oracle
 from instructor_onnx_export.variants import TOLERANCE, Spec
@@ -95,8 +96,8 @@ def engines(variant: Variant) -> dict[str, str]:
             return {"onnxruntime": str(choose_device("cuda"))}
         except RuntimeError:
             return {}
-    fits = variant.weight_type in native.WEIGHT_TYPES and native.is_verified()
-    return {"onnxruntime": "cpu"} | ({"native": "cpu"} if fits else {})
+    fitting = fits(variant.weight_type, Device("cpu"))
+    return {name: "cpu" for name in fitting if name != "native" or native.is_verified()}
 
 
 def measure(

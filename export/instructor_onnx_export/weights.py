@@ -20,7 +20,7 @@ from instructor_onnx_export.weight_files import map_tensors, weight_files
 Shapes = dict[str, tuple[int, ...]]
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-SMALLEST = 2  # bytes of a number of the smallest of DTYPES
+FEWEST_BYTES = 2  # of a number, in the smallest of DTYPES
 
 
 def encoder_shapes(c: Config) -> Shapes:
@@ -65,43 +65,43 @@ def read_weights(folder: CheckpointFolder, layout: Layout, config: Config) -> di
 def _read_module(folder: CheckpointFolder, path: str, shapes: Shapes, *, has_decoder: bool) -> dict[str, torch.Tensor]:
     files = weight_files(folder, path)
     where = str(files[0]) if len(files) == 1 else str(folder.root / path)
-    claimed = SMALLEST * sum(math.prod(shape) for shape in shapes.values())
+    claimed = FEWEST_BYTES * sum(math.prod(shape) for shape in shapes.values())
     held = sum(file.stat().st_size for file in files)
     if claimed > held:
         raise CheckpointError(
             f"{where}: config.json claims at least {claimed:,} bytes of weights, the files hold {held:,}. "
             "One of them is of another model, or incomplete."
         )
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for file in files:
-        tensors = map_tensors(file)
-        if twice := found.keys() & tensors.keys():
+        shard = map_tensors(file)
+        if twice := tensors.keys() & shard.keys():
             raise CheckpointError(f"{file}: {brief(min(twice))} is in another shard too.")
-        found |= tensors
+        tensors |= shard
     if has_decoder:
-        found = {n: t for n, t in found.items() if not n.startswith("decoder.") and n != "lm_head.weight"}
+        tensors = {n: t for n, t in tensors.items() if not n.startswith("decoder.") and n != "lm_head.weight"}
     if EMBEDDING in shapes:
-        _merge_embeddings(found, where)
-    _check_names(found, shapes, where)
+        _merge_embeddings(tensors, where)
+    _check_names(tensors, shapes, where)
     for name, shape in shapes.items():
-        _check_tensor(found[name], name, shape, where)
-    return found
+        _check_tensor(tensors[name], name, shape, where)
+    return tensors
 
 
-def _merge_embeddings(found: dict[str, torch.Tensor], where: str) -> None:
+def _merge_embeddings(tensors: dict[str, torch.Tensor], where: str) -> None:
     """T5 has one embedding table under two names; a file may hold either, or both."""
-    copy = found.pop(EMBEDDING_COPY, None)
+    copy = tensors.pop(EMBEDDING_COPY, None)
     if copy is None:
         return
-    table = found.setdefault(EMBEDDING, copy)
+    table = tensors.setdefault(EMBEDDING, copy)
     same = table.shape == copy.shape and table.dtype == copy.dtype
     if not same or (table.data_ptr() != copy.data_ptr() and not torch.equal(table, copy)):
         raise CheckpointError(f"{where}: {EMBEDDING} and {EMBEDDING_COPY} differ; they are one table.")
 
 
-def _check_names(found: Mapping[str, torch.Tensor], shapes: Shapes, where: str) -> None:
-    missing = [name for name in shapes if name not in found]
-    unknown = sorted(name for name in found if name not in shapes)
+def _check_names(tensors: Mapping[str, torch.Tensor], shapes: Shapes, where: str) -> None:
+    missing = [name for name in shapes if name not in tensors]
+    unknown = sorted(name for name in tensors if name not in shapes)
     for problem, names in (("is missing", missing), ("does not belong to the model of config.json", unknown)):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
