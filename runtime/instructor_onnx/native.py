@@ -124,6 +124,10 @@ class NativeSession:
         ends = np.cumsum(lengths)
         return [packed[end - length : end].copy() for end, length in zip(ends, lengths, strict=True)], vectors
 
+    def sentence_tensors(self, tokens: Tokens, rows: Int64, torch: Any) -> Any:
+        """See `Engine`."""
+        return torch.from_numpy(self.sentence_embeddings(tokens, rows))
+
     def _encode(self, tokens: Tokens, rows: Int64, packed: Float32 | None) -> Float32:
         kernels = import_kernels()
         ids = np.ascontiguousarray(tokens.ids, dtype=np.int32)

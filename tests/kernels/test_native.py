@@ -108,6 +108,10 @@ class TestOneTextOneVector:
         monkeypatch.setenv(native.ISA_VARIABLE, "scalar")
         assert np.array_equal(mini.encode(ROWS), opened("instructor-mini").encode(ROWS))
 
+    def test_tensors_hold_the_same_bits(self, mini: INSTRUCTOR) -> None:
+        torch = pytest.importorskip("torch")
+        assert torch.equal(mini.encode(ROWS, convert_to_tensor=True), torch.from_numpy(mini.encode(ROWS)))
+
     def test_nothing_in(self, mini: INSTRUCTOR) -> None:
         assert mini.encode([]).shape == (0, 384)
 
