@@ -105,7 +105,7 @@ def fitted_shifts(config: Config, weights: Mapping[str, torch.Tensor]) -> dict[s
     for names in block_names(config):
         gain = weights[names.attention_norm]
         for name in (names.q, names.k):
-            _largest(config, gain, weights, name)
+            _within_fp16(config, gain, weights, name)
         first = _bounds(config, gain, weights[names.v])
         shifts[names.qkv], shifts[names.o] = _pair(first, weights[names.o])
 
@@ -113,13 +113,13 @@ def fitted_shifts(config: Config, weights: Mapping[str, torch.Tensor]) -> dict[s
         number, row = _bounds(config, gain, weights[names.wi])
         if names.gate is not None:
             # gelu(x W_0) * (x W_1), |gelu(a)| <= |a|: the product is formed in fp32, and is fp16 before W_o
-            gate = _largest(config, gain, weights, names.gate)
+            gate = _within_fp16(config, gain, weights, names.gate)
             number, row = max(gate, 1.0) * number, gate * row
         shifts[names.wi], shifts[names.wo] = _pair((number, row), weights[names.wo])
     return shifts
 
 
-def _largest(config: Config, gain: torch.Tensor, weights: Mapping[str, torch.Tensor], name: str) -> float:
+def _within_fp16(config: Config, gain: torch.Tensor, weights: Mapping[str, torch.Tensor], name: str) -> float:
     """The largest number of a product that no shift can help; raises RangeError where fp16 does not hold it."""
     number, _ = _bounds(config, gain, weights[name])
     if number > LARGEST:
