@@ -1,5 +1,6 @@
 """The run: it learns, it resumes to the same weights, it refuses a state of another run."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_training.medi import MediRow
 from instructor_onnx_training.model import load_checkpoint
+from instructor_onnx_training.plan import hold_out
 from instructor_onnx_training.state import save_state
 from instructor_onnx_training.train import Taught, TrainOptions, schedule, train
 
@@ -60,6 +62,31 @@ def test_a_killed_run_resumes_to_the_same_weights(
     torch.manual_seed(99)  # a new process starts with another random state
     resumed = weights(checkpoint, tokenizer, OPTIONS, state)
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)  # dropout 0.1 included
+
+
+def test_held_out_rows_are_scored_and_never_trained_on(
+    checkpoint: Path, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = replace(OPTIONS, steps=60, teach_share=0.0, held_out=0.3)
+    kept, held = hold_out(len(ROWS), 0.3, seed=options.seed)
+    assert (len(held), sorted(kept + held)) == (3, list(range(10)))
+    with caplog.at_level("INFO"):
+        model = load_checkpoint(checkpoint)
+        train(model, tokenizer, ROWS, Taught(), options, progress=False)
+    lines = [line for line in caplog.messages if "held-out loss" in line]
+    assert [line.partition(":")[0] for line in lines] == ["step 0 of 60", "step 50 of 60", "step 60 of 60"]
+    assert all(re.search(r"accuracy (0|1)\.\d{3}", line) for line in lines)
+    alone = load_checkpoint(checkpoint)
+    train(alone, tokenizer, [ROWS[i] for i in kept], Taught(), replace(options, held_out=0.0), progress=False)
+    for trained, other in zip(model.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(trained, other)  # scoring changes nothing, dropout's numbers included
+
+
+def test_a_share_that_cannot_be_held_out_is_refused(checkpoint: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="held_out must be a share from 0 to below 1, got 1.0"):
+        replace(OPTIONS, held_out=1.0)
+    with pytest.raises(ValueError, match="held_out: 0.01 of 10 MEDI rows is 0"):
+        train(load_checkpoint(checkpoint), tokenizer, ROWS, TAUGHT, replace(OPTIONS, held_out=0.01), progress=False)
 
 
 def test_a_state_of_another_run_is_refused_by_name(checkpoint: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:

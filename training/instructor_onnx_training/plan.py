@@ -41,6 +41,15 @@ def plan_run(
     return plan
 
 
+def hold_out(count: int, share: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """Of `count` rows those to train on and, a share of them, those to judge by."""
+    order = np.random.default_rng([seed, 0, 2]).permutation(count)
+    held = round(count * share)
+    if share and not 0 < held < count:
+        raise ValueError(f"held_out: {share} of {count} MEDI rows is {held}, expected some to judge by and some left")
+    return sorted(order[held:].tolist()), sorted(order[:held].tolist())
+
+
 def medi_epoch(task_ids: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[tuple[int, ...]]:
     """One pass: rows shuffled within their task, cut into whole batches of one task, batches shuffled.
 

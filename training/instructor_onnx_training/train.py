@@ -19,7 +19,7 @@ from tqdm import tqdm
 from instructor_onnx_training.losses import contrastive_loss, distillation_loss
 from instructor_onnx_training.medi import MediRow
 from instructor_onnx_training.model import Embedder
-from instructor_onnx_training.plan import PlannedBatch, plan_run
+from instructor_onnx_training.plan import PlannedBatch, hold_out, medi_epoch, plan_run
 from instructor_onnx_training.state import fingerprint, load_state, save_state
 from instructor_onnx_training.tokens import Row, make_batch
 
@@ -53,8 +53,13 @@ class TrainOptions:
     )
     clip: float = field(default=1.0, metadata={"help": "largest gradient norm"})
     seed: int = field(default=0, metadata={"help": "of the order, the drawn instructions and dropout"})
+    held_out: float = field(
+        default=0.0, metadata={"help": "share of the MEDI rows that is not trained on but scored, in the log"}
+    )
 
     def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be a share from 0 to below 1, got {self.held_out}")
         if self.max_length < 1:
             raise ValueError(f"max_length must be at least 1 token, got {self.max_length}")
 
@@ -89,6 +94,8 @@ def train(
     With `state`, a file there is continued from (to the same weights as a run that was never cut) and rewritten
     every `save_every` steps; the caller removes it when the result is safe.
     """
+    kept, held = hold_out(len(rows), options.held_out, seed=options.seed)
+    rows, unseen = [rows[i] for i in kept], [rows[i] for i in held]
     plan = plan_run(
         [row.task_id for row in rows],
         [len(text) for text in taught.texts],
@@ -102,6 +109,8 @@ def train(
     optimizer = _optimizer(model, options)
     marks = fingerprint(asdict(options) | {"instructed": taught.instructed}, rows, taught.texts, taught.instructions)
     first = load_state(state, model, optimizer, marks) if state is not None and state.exists() else 0
+    if unseen:
+        log.info("step %d of %d: %s", first, options.steps, _score(model, tokenizer, unseen, options))
     model.train()
     losses: list[float] = []
     started, texts_seen = time.monotonic(), 0
@@ -112,7 +121,8 @@ def train(
                 group["lr"] = rate
             batch = plan[step]
             if batch.kind == "medi":
-                loss = _medi_loss(model, tokenizer, [rows[i] for i in batch.rows], options)
+                examples = [rows[i] for i in batch.rows]
+                loss = _medi_loss(*_embed_medi(model, tokenizer, examples, options), examples, options)
             else:
                 loss = _taught_loss(model, tokenizer, taught, batch, options, step)
             optimizer.zero_grad(set_to_none=True)
@@ -125,10 +135,12 @@ def train(
             texts_seen += len(batch.rows) * (3 if batch.kind == "medi" else 1)
             bar.update()
             done = step + 1
-            if done % _REPORT == 0:
+            if done % _REPORT == 0 or done == options.steps:
                 speed = texts_seen / (time.monotonic() - started)
                 recent = _recent(losses, [batch.kind for batch in plan[first:done]])
                 bar.set_postfix_str(recent)
+                if unseen:
+                    recent += ", " + _score(model, tokenizer, unseen, options)
                 log.info("step %d of %d: %s, rate %.1e, %.0f texts/s", done, options.steps, recent, rate, speed)
             if state is not None and done % save_every == 0 and done < options.steps:
                 save_state(state, model, optimizer, marks, step=done)
@@ -154,16 +166,44 @@ def _recent(losses: Sequence[float], kinds: Sequence[str]) -> str:
     return ", ".join(f"{kind} loss {mean:.4f}" for kind, mean in means.items())
 
 
+@torch.inference_mode()
+def _score(model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions) -> str:
+    """The mean loss of rows in batches as in training, and how many have the query nearer to the right text."""
+    was_training = model.training
+    model.eval()
+    losses, right, counts = [], 0, []
+    for batch in medi_epoch([row.task_id for row in rows], batch_size=options.batch_size, seed=options.seed, epoch=0):
+        examples = [rows[i] for i in batch]
+        query, positive, negative = _embed_medi(model, tokenizer, examples, options)
+        losses.append(_medi_loss(query, positive, negative, examples, options).item())
+        right += int(((query * positive).sum(1) > (query * negative).sum(1)).sum())
+        counts.append(len(batch))
+    model.train(was_training)
+    return f"held-out loss {np.average(losses, weights=counts):.4f}, accuracy {right / sum(counts):.3f}"
+
+
 def _optimizer(model: Embedder, options: TrainOptions) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
 
 
-def _medi_loss(model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions) -> torch.Tensor:
+def _embed_medi(
+    model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     query = _embed(model, tokenizer, [row.query for row in rows], options)
     positive = _embed(model, tokenizer, [row.pos for row in rows], options)
     negative = _embed(model, tokenizer, [row.neg for row in rows], options)
+    return query, positive, negative
+
+
+def _medi_loss(
+    query: torch.Tensor,
+    positive: torch.Tensor,
+    negative: torch.Tensor,
+    rows: Sequence[MediRow],
+    options: TrainOptions,
+) -> torch.Tensor:
     keys = np.array([row.key for row in rows])
     neg_keys = np.array([row.neg_key for row in rows])
     return contrastive_loss(
