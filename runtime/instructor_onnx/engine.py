@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,9 @@ class Engine(Protocol):
 
     def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
         """The same with every token: for each row float32 [length, d_model], and the sentence embeddings."""
+
+    def sentence_tensors(self, tokens: Tokens, rows: Int64, torch: Any) -> Any:
+        """`sentence_embeddings` as a tensor of the module `torch`, on the engine's device."""
 
 
 def fits(weight_type: str, device: Device) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +18,15 @@ from tqdm import tqdm
 from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
-from instructor_onnx.cuda import CudaSession
 from instructor_onnx.engine import ENGINES, Engine, fits, open_engine
 from instructor_onnx.external_data import check_external_data
 from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.session import Device, choose_device
-from instructor_onnx.tokens import CHUNK_ROWS, Tokenizer, Tokens
+from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
+Detail = dict[str, npt.NDArray[Any]]  # of one row, by the names that `encode` gives
 OutputValue = Literal["sentence_embedding", "token_embeddings"] | None
 
 logger = logging.getLogger(__name__)
@@ -227,26 +229,21 @@ class INSTRUCTOR:
         rows, single = as_rows(sentences)
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
-        with tqdm(total=len(rows), desc="Embedding", unit="text", disable=not show_progress_bar) as progress:
-            runs = self._runs(rows, batch_size, progress)
-            if output_value == "sentence_embedding":
-                if torch is None:
-                    vectors = self._sentence_embeddings(len(rows), runs)
-                    vectors = _normalize(vectors) if normalize_embeddings else vectors
-                    return vectors[0] if single else vectors
-                stacked = self._sentence_tensors(len(rows), runs, torch)
-                if normalize_embeddings:
-                    stacked = torch.nn.functional.normalize(stacked, dim=-1, eps=1e-12)
-                if single:
-                    return stacked[0]
-                return stacked if convert_to_tensor else list(stacked)
-            details = self._details(len(rows), runs, everything=output_value is None)
-        if torch is not None:
-            details = [
-                {name: torch.from_numpy(array).to(self.device) for name, array in detail.items()} for detail in details
-            ]
-        results = details if output_value is None else [detail["token_embeddings"] for detail in details]
-        return results[0] if single else results
+        found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar)
+        _warn_of(losses)
+        if output_value == "sentence_embedding":
+            if normalize_embeddings:
+                found = torch.nn.functional.normalize(found, dim=-1, eps=1e-12) if torch else _normalize(found)
+            if torch and not (single or convert_to_tensor):
+                found = list(found)
+        else:
+            if torch:
+                found = [
+                    {name: torch.from_numpy(array).to(self.device) for name, array in row.items()} for row in found
+                ]
+            if output_value == "token_embeddings":
+                found = [row["token_embeddings"] for row in found]
+        return found[0] if single else found
 
     def similarity(self, a: Any, b: Any) -> Float32:
         """Cosine similarity of every vector of `a` with every one of `b`: float32 [len(a), len(b)].
@@ -257,28 +254,52 @@ class INSTRUCTOR:
         left, right = (_normalize(np.atleast_2d(np.asarray(x, dtype=np.float32))) for x in (a, b))
         return np.asarray(left @ right.T, dtype=np.float32)
 
-    def _runs(self, rows: list[Row], batch_size: int, progress: tqdm[Any]) -> Iterator[Run]:
-        """One run after another; progress moves when a run is done."""
+    def _embed(
+        self,
+        rows: list[Row],
+        batch_size: int,
+        output_value: OutputValue = "sentence_embedding",
+        torch: Any = None,
+        show_progress_bar: bool = False,
+    ) -> tuple[Any, Losses]:
+        """`encode()` of rows, for callers that tell of losses in their own words.
+
+        Returns:
+            float32 [rows, embedding_dim], an array or a tensor of the module `torch` on this device; or for each row a
+            dict of `token_embeddings`, or of everything. And what these do not contain.
+        """
+        shape = len(rows), self.get_sentence_embedding_dimension()
+        put: Callable[[Tokens, Int64, Int64], None]
+        if output_value != "sentence_embedding":
+            found: Any = [{} for _ in rows]
+            put = functools.partial(self._put_details, found, output_value is None)
+        elif torch is None:
+            found = np.zeros(shape, dtype=np.float32)
+            put = functools.partial(self._put_vectors, found)
+        else:
+            found = torch.zeros(shape, dtype=torch.float32, device=self.device)
+            put = functools.partial(self._put_tensors, found, torch)
         first = truncated = 0
-        masked: list[int] = []  # rows whose instruction masks everything away
-        for tokens in self._chunks(rows):
-            truncated += tokens.truncated
-            masked += (first + np.flatnonzero(tokens.starts >= tokens.lengths)).tolist()
-            for batch in plan_batches(
-                tokens.lengths,
-                batch_size=batch_size,
-                token_budget=self._token_budget,
-                run_cost=self._engine.run_cost,
-            ):
-                yield Run(tokens, batch, first + batch)
-                progress.update(len(batch))
-            first += len(tokens.starts)
-        _warn_of_losses(len(rows), truncated, masked, self.max_seq_length)
+        masked: list[int] = []
+        with tqdm(total=len(rows), desc="Embedding", unit="text", disable=not show_progress_bar) as progress:
+            for tokens in self._chunks(rows):
+                truncated += tokens.truncated
+                masked += (first + np.flatnonzero(tokens.starts >= tokens.lengths)).tolist()
+                for batch in plan_batches(
+                    tokens.lengths,
+                    batch_size=batch_size,
+                    token_budget=self._token_budget,
+                    run_cost=self._engine.run_cost,
+                ):
+                    put(tokens, batch, first + batch)
+                    progress.update(len(batch))
+                first += len(tokens.starts)
+        return found, Losses(len(rows), truncated, tuple(masked), self.max_seq_length)
 
     def _chunks(self, rows: list[Row]) -> Iterator[Tokens]:
         """The rows tokenised, chunk by chunk, each in the background while the one before it runs."""
         chunks = self._tokenizer.chunks(rows, self.max_seq_length)
-        if len(rows) <= CHUNK_ROWS:  # nothing to overlap
+        if len(rows) <= ROWS_AT_ONCE:  # nothing to overlap
             yield from chunks
             return
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as background:
@@ -287,43 +308,33 @@ class INSTRUCTOR:
                 upcoming = background.submit(next, chunks, None)
                 yield tokens
 
-    def _sentence_embeddings(self, count: int, runs: Iterator[Run]) -> Float32:
-        vectors = np.zeros((count, self.get_sentence_embedding_dimension()), dtype=np.float32)
-        for run in runs:
-            vectors[run.places] = self._engine.sentence_embeddings(run.tokens, run.rows)
-        return vectors
+    # One run over `rows` of `tokens`, its results put where they belong in the caller's order.
 
-    def _sentence_tensors(self, count: int, runs: Iterator[Run], torch: Any) -> Any:
-        """The same as a torch tensor; on a GPU it never leaves its memory."""
-        if not isinstance(self._engine, CudaSession):
-            return torch.from_numpy(self._sentence_embeddings(count, runs))
-        vectors = torch.zeros((count, self.get_sentence_embedding_dimension()), device=self.device)
-        for run in runs:
-            places = torch.from_numpy(run.places).to(self.device)
-            vectors[places] = self._engine.sentence_tensors(run.tokens, run.rows, torch)
-        return vectors
+    def _put_vectors(self, vectors: Float32, tokens: Tokens, rows: Int64, places: Int64) -> None:
+        vectors[places] = self._engine.sentence_embeddings(tokens, rows)
 
-    def _details(self, count: int, runs: Iterator[Run], *, everything: bool) -> list[dict[str, npt.NDArray[Any]]]:
-        """`token_embeddings`, or everything, about each row, in the caller's order."""
-        details: list[dict[str, npt.NDArray[Any]]] = [{} for _ in range(count)]
-        for run in runs:
-            token_embeddings, vectors = self._engine.token_embeddings(run.tokens, run.rows)
-            for index, (row, place) in enumerate(zip(run.rows, run.places, strict=True)):
-                detail = details[place]
-                detail["token_embeddings"] = token_embeddings[index]
-                if everything:
-                    input_ids, _, pooling_mask = run.tokens.padded(row[None])
-                    detail["input_ids"], detail["attention_mask"] = input_ids[0], pooling_mask[0]
-                    detail["sentence_embedding"] = vectors[index].copy()  # not a view of the whole run's
-        return details
+    def _put_tensors(self, vectors: Any, torch: Any, tokens: Tokens, rows: Int64, places: Int64) -> None:
+        vectors[torch.from_numpy(places).to(self.device)] = self._engine.sentence_tensors(tokens, rows, torch)
+
+    def _put_details(self, details: list[Detail], everything: bool, tokens: Tokens, rows: Int64, places: Int64) -> None:
+        token_embeddings, vectors = self._engine.token_embeddings(tokens, rows)
+        for index, (row, place) in enumerate(zip(rows, places, strict=True)):
+            detail = details[place]
+            detail["token_embeddings"] = token_embeddings[index]
+            if everything:
+                input_ids, _, pooling_mask = tokens.padded(row[None])
+                detail["input_ids"], detail["attention_mask"] = input_ids[0], pooling_mask[0]
+                detail["sentence_embedding"] = vectors[index].copy()  # not a view of the whole run's
 
 
-class Run(NamedTuple):
-    """Rows that run together."""
+@dataclass(frozen=True)
+class Losses:
+    """What vectors do not contain: the ends of long texts, and rows of which their instruction covers every token."""
 
-    tokens: Tokens  # a chunk of the caller's rows
-    rows: Int64  # which of the chunk's
-    places: Int64  # where their results belong, in the caller's order
+    rows: int  # embedded in all
+    truncated: int  # of them, cut to max_seq_length
+    masked: tuple[int, ...]  # those with nothing left to pool: their vectors are all zeros
+    max_seq_length: int
 
 
 def embedded(name_or_path: str | os.PathLike[str]) -> Path | None:
@@ -403,24 +414,26 @@ def _device_name(device: Any) -> str | None:
     return None if device is None else str(device)
 
 
-def _warn_of_losses(rows: int, truncated: int, masked: list[int], max_seq_length: int) -> None:
-    """Say what the vectors do not contain: cut text, and rows whose instruction masks everything away."""
-    if truncated:
+def warn_of_cuts(losses: Losses) -> None:
+    """Say how many texts were cut, where some were."""
+    if losses.truncated:
         logger.warning(
             "%d of %d texts were cut to max_seq_length=%d tokens (instruction included); "
             "raise model.max_seq_length to keep more.",
-            truncated,
-            rows,
-            max_seq_length,
-            extra={"truncated": truncated},  # for a caller that adds up many calls
+            losses.truncated,
+            losses.rows,
+            losses.max_seq_length,
         )
-    if masked:
-        named = ", ".join(map(str, masked[:ROWS_NAMED])) + (", ..." if len(masked) > ROWS_NAMED else "")
+
+
+def _warn_of(losses: Losses) -> None:
+    warn_of_cuts(losses)
+    if losses.masked:
+        more = ", ..." if len(losses.masked) > ROWS_NAMED else ""
         logger.warning(
             "row %s: the instruction covers every token, nothing is left to pool and the vector is all zeros; "
             "end the instruction with a colon and a space.",
-            named,
-            extra={"masked": len(masked)},
+            ", ".join(map(str, losses.masked[:ROWS_NAMED])) + more,
         )
 
 

@@ -185,6 +185,10 @@ class Session:
         padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *self._padded(tokens, rows))
         return unpadded(padded, tokens.lengths[rows]), vectors
 
+    def sentence_tensors(self, tokens: Tokens, rows: Int64, torch: Any) -> Any:
+        """See `Engine`."""
+        return torch.from_numpy(self.sentence_embeddings(tokens, rows))
+
     def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
         return MemoryError(
             f"{self._model.path}: no memory for a run of {tokens:,} tokens. Free some, or lower max_seq_length, "

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from instructor_onnx.bundle import MANIFEST, sha256
 from instructor_onnx.inputs import Row
-from instructor_onnx.model import INSTRUCTOR
+from instructor_onnx.model import INSTRUCTOR, Losses, warn_of_cuts
 from instructor_onnx.records import Columns, Lines, Record, open_lines, read_records
 from instructor_onnx.resume import STATE_VERSION, State, clear, sync_folder, work_folder
 from instructor_onnx.writers import DATA, check_available, json_lines, open_writer
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 class Encoder(Protocol):
     """The part of INSTRUCTOR that is used here."""
 
-    def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Any:
-        """float32 [rows, dim]."""
+    def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
+        """float32 [rows, dim], and what these do not contain."""
 
     def get_sentence_embedding_dimension(self) -> int:
         """dim."""
@@ -151,19 +151,19 @@ def run(
         OSError: the disk is full, ... What was done is kept.
     """
     started = time.monotonic()
-    with open_lines(job.source) as lines:
+    with open_lines(job.source) as lines, closing(_Embedder(model, job, lines)) as embed:
         if job.target is None:
-            rows, resumed = _to_stdout(model, job, lines, total, show_progress), 0
+            rows, resumed = _to_stdout(embed, job, lines, total, show_progress), 0
         else:
             with work_folder(job.folder):
                 _refuse_existing(job.target, job.overwrite)  # again: another run may just have finished it
                 fixed = {**_fixed_options(job), **identity}
-                rows, resumed = _to_file(model, job, job.target, fixed, lines, total, show_progress)
+                rows, resumed = _to_file(embed, job, job.target, fixed, lines, total, show_progress)
     return Summary(rows, resumed, time.monotonic() - started)
 
 
 def _to_file(
-    model: Encoder, job: Job, target: Path, fixed: dict[str, Any], lines: Lines, total: int | None, show: bool
+    embed: _Embedder, job: Job, target: Path, fixed: dict[str, Any], lines: Lines, total: int | None, show: bool
 ) -> tuple[int, int]:
     """Rows of the finished output, and how many of them an earlier run had done."""
     if job.restart:
@@ -177,13 +177,13 @@ def _to_file(
     writer = open_writer(
         job.output_format,
         job.folder,
-        dim=model.get_sentence_embedding_dimension(),
+        dim=embed.dim,
         column=job.embedding_column,
         position=state.position if state else None,
     )
     with closing(writer), _progress(resumed, total, show) as progress:
         for chunk in _chunks(records, lines, job):
-            writer.append([record.fields for record in chunk], _embed(model, chunk, job, lines))
+            writer.append([record.fields for record in chunk], embed(chunk))
             rows += len(chunk)
             State(STATE_VERSION, rows, writer.position, lines.sha256, fixed).write(job.folder)
             progress.update(len(chunk))
@@ -194,11 +194,11 @@ def _to_file(
     return rows, resumed
 
 
-def _to_stdout(model: Encoder, job: Job, lines: Lines, total: int | None, show: bool) -> int:
+def _to_stdout(embed: _Embedder, job: Job, lines: Lines, total: int | None, show: bool) -> int:
     rows = 0
     with _progress(0, total, show) as progress:
         for chunk in _chunks(_read(lines, job), lines, job):
-            vectors = _embed(model, chunk, job, lines)
+            vectors = embed(chunk)
             sys.stdout.buffer.write(json_lines([record.fields for record in chunk], vectors, job.embedding_column))
             sys.stdout.buffer.flush()
             rows += len(chunk)
@@ -206,27 +206,41 @@ def _to_stdout(model: Encoder, job: Job, lines: Lines, total: int | None, show: 
     return rows
 
 
-def _embed(model: Encoder, chunk: list[Record], job: Job, lines: Lines) -> Float32:
-    """float32 [rows, dim], every number finite."""
-    rows = [record.row for record in chunk]
-    vectors: Float32 = model.encode(rows, batch_size=job.batch_size, show_progress_bar=False)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise RuntimeError(
-            f"{lines.name}, line {chunk[bad[0]].line}: its vector is not finite (NaN or inf). "
-            "Take a more exact --variant; `instructor-onnx check` tells whether the bundle is whole."
-        )
-    empty = np.flatnonzero(~vectors.any(axis=1))
-    if len(empty):
-        named = ", ".join(str(chunk[index].line) for index in empty[:LINES_NAMED])
-        logger.warning(
-            "%s, line %s%s: the vector is all zeros, as the instruction covers every token; "
-            "end the instruction with a colon and a space.",
-            lines.name,
-            named,
-            f" and {len(empty) - LINES_NAMED} more" if len(empty) > LINES_NAMED else "",
-        )
-    return vectors
+class _Embedder:
+    """Chunks -> vectors. Tells of texts that were cut with the first chunk that has some, and in sum when closed."""
+
+    def __init__(self, model: Encoder, job: Job, lines: Lines) -> None:
+        self.dim = model.get_sentence_embedding_dimension()
+        self._model, self._job, self._lines = model, job, lines
+        self._truncated = self._told = 0
+
+    def __call__(self, chunk: list[Record]) -> Float32:
+        """float32 [rows, dim], every number finite."""
+        vectors, losses = self._model._embed([record.row for record in chunk], self._job.batch_size)
+        if not self._truncated:
+            warn_of_cuts(losses)
+            self._told = losses.truncated
+        self._truncated += losses.truncated
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            raise RuntimeError(
+                f"{self._lines.name}, line {chunk[bad[0]].line}: its vector is not finite (NaN or inf). "
+                "Take a more exact --variant; `instructor-onnx check` tells whether the bundle is whole."
+            )
+        if masked := losses.masked:
+            logger.warning(
+                "%s, line %s%s: the vector is all zeros, as the instruction covers every token; "
+                "end the instruction with a colon and a space.",
+                self._lines.name,
+                ", ".join(str(chunk[row].line) for row in masked[:LINES_NAMED]),
+                f" and {len(masked) - LINES_NAMED} more" if len(masked) > LINES_NAMED else "",
+            )
+        return vectors
+
+    def close(self) -> None:
+        """The last word."""
+        if self._truncated > self._told:
+            logger.warning("in all, %s texts were cut; --max-seq-length keeps more.", f"{self._truncated:,}")
 
 
 def _read(lines: Lines, job: Job) -> Iterator[Record]:

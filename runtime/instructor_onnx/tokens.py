@@ -27,8 +27,8 @@ Int64 = npt.NDArray[np.int64]
 FIX = "Use the tokenizer.json that came with the model."
 # Rows tokenised at a time. It bounds the memory of the tokenizer's Encoding objects, and of `encode()` apart from
 # its result; sorted among so many, rows of like length run together with about 1 % of padding.
-CHUNK_ROWS = 2048
-CHUNK_CHARACTERS = 1 << 20  # likewise: characters tokenised at a time, of one row or of many; up to 200 MB
+ROWS_AT_ONCE = 2048
+CHARACTERS_AT_ONCE = 1 << 20  # likewise: characters tokenised at a time, of one row or of many; up to 200 MB
 # The most that is read of a text to find so many tokens, in characters: a T5 piece has at most 16. Only where a text
 # has almost no words (a million characters without a space, say) does more of it matter, and is cut off.
 MOST_READ = 1 << 20
@@ -177,10 +177,10 @@ class Tokenizer:
         return Tokens.concatenate(list(self.chunks(rows, max_seq_length)))
 
     def chunks(self, rows: list[Row], max_seq_length: int) -> Iterator[Tokens]:
-        """The same, CHUNK_ROWS rows at a time; each distinct instruction is tokenised once for all chunks."""
+        """The same, ROWS_AT_ONCE rows at a time; each distinct instruction is tokenised once for all chunks."""
         starts = self._instruction_lengths(rows, max_seq_length)
-        for first in range(0, len(rows), CHUNK_ROWS):
-            chunk = slice(first, first + CHUNK_ROWS)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            chunk = slice(first, first + ROWS_AT_ONCE)
             yield self._joined(rows[chunk], starts[chunk], max_seq_length)
 
     def from_ids(self, rows: Sequence[tuple[str, Sequence[int]]], max_seq_length: int) -> Tokens:
@@ -300,11 +300,11 @@ class _Beginning(NamedTuple):
 
 
 def _groups(parts: Iterable[_Beginning]) -> Iterator[list[_Beginning]]:
-    """So many together as have CHUNK_CHARACTERS, or a longer one, in their order."""
+    """So many together as have CHARACTERS_AT_ONCE, or a longer one, in their order."""
     group: list[_Beginning] = []
     characters = 0
     for part in parts:
-        if group and characters + len(part.text) > CHUNK_CHARACTERS:
+        if group and characters + len(part.text) > CHARACTERS_AT_ONCE:
             yield group
             group, characters = [], 0
         group.append(part)

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from instructor_onnx import INSTRUCTOR, stream
+from instructor_onnx.inputs import Row
 from instructor_onnx.resume import STATE
 from instructor_onnx.stream import Job
 
@@ -101,12 +102,12 @@ class _Failing:
     model: INSTRUCTOR
     chunks: int
 
-    def encode(self, sentences: Any, batch_size: int, show_progress_bar: bool) -> Any:
+    def _embed(self, rows: list[Row], batch_size: int) -> Any:
         """As INSTRUCTOR's, so many times."""
         if not self.chunks:
             raise InterruptedError
         self.chunks -= 1
-        return self.model.encode(sentences, batch_size=batch_size, show_progress_bar=False)
+        return self.model._embed(rows, batch_size)
 
     def get_sentence_embedding_dimension(self) -> int:
         """As INSTRUCTOR's."""

@@ -22,6 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx import model as model_module
+from instructor_onnx.inputs import Row
+from instructor_onnx.model import Losses
 from instructor_onnx.session import Device
 from instructor_onnx_export import pipeline
 
@@ -223,8 +225,8 @@ class TestManyChunks:
 
     @pytest.fixture(autouse=True)
     def chunks_of_four(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("instructor_onnx.tokens.CHUNK_ROWS", 4)
-        monkeypatch.setattr("instructor_onnx.model.CHUNK_ROWS", 4)
+        monkeypatch.setattr("instructor_onnx.tokens.ROWS_AT_ONCE", 4)
+        monkeypatch.setattr("instructor_onnx.model.ROWS_AT_ONCE", 4)
 
     @pytest.mark.parametrize("count", [4, 5, 8, 23])
     def test_the_same_vectors(self, int8: INSTRUCTOR, count: int) -> None:
@@ -254,6 +256,20 @@ class TestManyChunks:
             vectors = int8.encode(rows)
         assert np.flatnonzero(~vectors.any(axis=1)).tolist() == [5, 9]
         assert [record.message.split(":")[0] for record in caplog.records] == ["row 5, 9"]
+
+    def test_losses_come_with_the_vectors_where_the_caller_tells_of_them(
+        self, bundle: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        model = INSTRUCTOR(bundle, variant="int8", device="cpu")
+        model.max_seq_length = 8
+        rows = [Row("", "a")] * 11
+        rows[6] = Row("", "the river rises in the hills, and falls to the sea")
+        rows[5] = rows[9] = Row("environm", "ent")
+        with caplog.at_level(logging.WARNING, "instructor_onnx"):
+            found, losses = model._embed(rows, 32)
+        assert losses == Losses(rows=11, truncated=1, masked=(5, 9), max_seq_length=8)
+        assert np.array_equal(found, model.encode(rows))
+        assert [record.message.split()[0] for record in caplog.records] == ["1", "row"]  # of `encode` alone
 
     def test_a_failure_while_tokenising_reaches_the_caller(self, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = INSTRUCTOR(bundle, variant="int8", device="cpu")

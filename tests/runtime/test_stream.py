@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import pytest
 from instructor_onnx import stream, writers
 from instructor_onnx.inputs import Row
+from instructor_onnx.model import Losses
 from instructor_onnx.records import Columns
 from instructor_onnx.resume import STATE_VERSION, _digest
 from instructor_onnx.stream import Job, prepare, run
@@ -25,6 +27,7 @@ from instructor_onnx.stream import Job, prepare, run
 Float32 = npt.NDArray[np.float32]
 
 DIM = 6
+LIMIT = 512  # tokens
 CHUNK = 10
 ROWS = 47  # four chunks and a rest
 IDENTITY = {"variant": "fp32"}
@@ -39,11 +42,20 @@ class FakeModel:
         self._on_call = on_call
         self._calls = 0
 
-    def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
+    def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
         self._calls += 1
         self._on_call(self._calls)
-        self.rows_seen += sentences
-        return np.array([vector_of(row) for row in sentences], dtype=np.float32).reshape(-1, DIM)
+        self.rows_seen += rows
+        vectors = np.array([vector_of(row) for row in rows], dtype=np.float32).reshape(-1, DIM)
+        return vectors, Losses(len(rows), self.cut(rows), self.masked(rows), LIMIT)
+
+    def cut(self, rows: list[Row]) -> int:
+        """How many of the rows lose something."""
+        return 0
+
+    def masked(self, rows: list[Row]) -> tuple[int, ...]:
+        """The places of those that lose everything."""
+        return ()
 
     def get_sentence_embedding_dimension(self) -> int:
         return DIM
@@ -281,9 +293,9 @@ class Sizes(FakeModel):
         super().__init__(on_call)
         self.sizes: list[int] = []
 
-    def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
-        self.sizes.append(sum(len(row.instruction) + len(row.text) for row in sentences))
-        return super().encode(sentences, batch_size, show_progress_bar)
+    def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
+        self.sizes.append(sum(len(row.instruction) + len(row.text) for row in rows))
+        return super()._embed(rows, batch_size)
 
 
 @pytest.mark.parametrize("instruction", [None, "i" * 200])
@@ -565,10 +577,10 @@ def test_paths_that_cannot_be(tmp_path: Path, source: str, target: str, error: t
 
 def test_a_vector_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     class Overflowing(FakeModel):
-        def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
-            vectors = super().encode(sentences, batch_size, show_progress_bar)
+        def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
+            vectors, losses = super()._embed(rows, batch_size)
             vectors[3] = np.inf
-            return vectors
+            return vectors, losses
 
     with pytest.raises(RuntimeError, match=r"in\.txt, line 4: its vector is not finite"):
         go(job_for(write_input(tmp_path, "text", texts()), tmp_path / "out.npy"), Overflowing())
@@ -576,10 +588,8 @@ def test_a_vector_that_is_not_finite_is_refused(tmp_path: Path) -> None:
 
 def test_zero_vectors_are_named_by_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Masking(FakeModel):
-        def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
-            vectors = super().encode(sentences, batch_size, show_progress_bar)
-            vectors[[not row.text for row in sentences]] = 0
-            return vectors
+        def masked(self, rows: list[Row]) -> tuple[int, ...]:
+            return tuple(index for index, row in enumerate(rows) if not row.text)
 
     (tmp_path / "in.txt").write_text("a\n" * 10 + "\nb\nc\n\n" + "d\n" * 6 + "\n" * 8)
     go(job_for(tmp_path / "in.txt", tmp_path / "out.npy"), Masking())
@@ -588,13 +598,46 @@ def test_zero_vectors_are_named_by_line(tmp_path: Path, caplog: pytest.LogCaptur
     assert "line 21, 22, 23, 24, 25 and 3 more: the vector" in second
 
 
+@pytest.mark.parametrize("ends_at", [None, 4])
+def test_cut_texts_are_told_of_once_and_in_sum(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ends_at: int | None
+) -> None:
+    """The first chunk has none; what a run that fails has lost is told too."""
+
+    class Cutting(FakeModel):
+        def cut(self, rows: list[Row]) -> int:
+            return sum(row.text.startswith("long") for row in rows)
+
+    def fail(call: int) -> None:
+        if call == ends_at:
+            raise MemoryError("no memory for a run.")
+
+    (tmp_path / "in.txt").write_text("a\n" * 11 + "long\n" * 2 + "b\n" * 7 + "long\n" * 20)
+    job = job_for(tmp_path / "in.txt", tmp_path / "out.npy")
+    with contextlib.nullcontext() if ends_at is None else pytest.raises(MemoryError):
+        go(job, Cutting(fail))
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        f"2 of {CHUNK} texts were cut to max_seq_length={LIMIT} tokens (instruction included)",
+        f"in all, {22 if ends_at is None else 12} texts were cut",
+    ]
+
+
+def test_cut_texts_of_one_chunk_need_no_sum(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Cutting(FakeModel):
+        def cut(self, rows: list[Row]) -> int:
+            return sum("text 3" in row.text for row in rows[:4])
+
+    go(job_for(write_input(tmp_path, "text", texts()), tmp_path / "out.npy", chunk_rows=100), Cutting())
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_memory_does_not_grow_with_the_input(tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow
 
     class Constant(FakeModel):
-        def encode(self, sentences: list[Row], batch_size: int, show_progress_bar: bool) -> Float32:
-            return np.full((len(sentences), DIM), 0.5, dtype=np.float32)
+        def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
+            return np.full((len(rows), DIM), 0.5, dtype=np.float32), Losses(len(rows), 0, (), LIMIT)
 
     def peak(rows: int) -> int:
         """Bytes, Python's and Arrow's, to embed this many rows of 1 kB."""

@@ -14,7 +14,7 @@ import pytest
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import EMBEDDED
-from instructor_onnx.tokens import CHUNK_CHARACTERS, MOST_READ, Tokenizer, Tokens
+from instructor_onnx.tokens import CHARACTERS_AT_ONCE, MOST_READ, Tokenizer, Tokens
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordLevel
 
@@ -249,7 +249,7 @@ def test_a_text_without_words_is_read_up_to_a_bound_and_reported(tokenizer: Toke
 def test_many_long_texts_are_tokenised_few_at_a_time(tokenizer: Tokenizer, counted: Counted) -> None:
     tokens = tokenizer([Row("", "the sea " * 5000)] * 300, 512)
     assert tokens.lengths.tolist() == [512] * 300
-    assert max(counted.given) <= CHUNK_CHARACTERS
+    assert max(counted.given) <= CHARACTERS_AT_ONCE
     assert len(counted.given) > 1
 
 
