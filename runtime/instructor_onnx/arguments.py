@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from instructor_onnx import __version__
+from instructor_onnx.engine import ENGINES
 from instructor_onnx.inputs import is_unicode
 from instructor_onnx.server.options import Options
 from instructor_onnx.session import MOST_THREADS
@@ -32,8 +33,7 @@ Needs pip install 'instructor-onnx[export]'; using the bundle does not.
 variants:
   fp32   as exact as the checkpoint: left out where a number is more than 1e-5 off
   int8   about a quarter of the size, and faster on CPUs; left out below --min-cosine
-  int4   about a sixth of the size; likewise
-  int4   about a sixth of the size, at int8's speed on the native kernels; refused below --min-cosine
+  int4   about a sixth of the size, at int8's speed on the native kernels; likewise
   fp16   for NVIDIA GPUs: half of the size; residuals, norms, softmax and pooling stay fp32, and no text can overflow it
   bf16   for NVIDIA GPUs: likewise, three bits coarser; for a checkpoint whose range fp16 cannot hold
 fp16 and bf16 are verified where there is a GPU. Elsewhere they are written unverified: the manifest, `info` and the
@@ -294,7 +294,7 @@ def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: cuda where it works, else cpu)")
     model.add_argument(
         "--engine",
-        choices=["native", "onnxruntime"],
+        choices=ENGINES,
         help="what computes (default: native for int8 and int4 on the CPU where instructor-onnx-kernels is installed)",
     )
     model.add_argument("--threads", type=_threads, metavar="N", help="CPU threads (default: all this process may use)")

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
 HASH_BLOCK = 1 << 20  # bytes read at a time while hashing
+SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 MOST_MANIFEST = 1 << 20  # bytes; the exporter writes a few thousand
 MOST_TOKENIZER = 64 << 20  # bytes; T5's has 2.4 million, mT5's 16 million
 MOST_TEXT = 1000  # characters of a name or path
@@ -35,7 +36,11 @@ Token = Annotated[int, range(1 << 24)]
 T = TypeVar("T")
 
 
-class BundleError(Exception):
+class InstructorOnnxError(Exception):
+    """What these packages raise where no exception of Python's own fits: a sentence that names the fix."""
+
+
+class BundleError(InstructorOnnxError):
     """A bundle (or checkpoint) folder that cannot be used; the message names the file and the fix."""
 
 
@@ -194,6 +199,14 @@ def describe_file(folder: Path, relative: str) -> File:
     """The manifest entry of a file that was just written."""
     path = folder / relative
     return File(path=relative, bytes=path.stat().st_size, sha256=sha256(path))
+
+
+def size_of(files: Iterable[File]) -> str:
+    """The bytes of files together, for a reader: "1.34 GB"."""
+    count, unit = float(sum(file.bytes for file in files)), 0
+    while count >= 999.5 and unit < len(SIZE_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.0f} {SIZE_UNITS[unit]}" if unit == 0 or count >= 99.5 else f"{count:.3g} {SIZE_UNITS[unit]}"
 
 
 def sha256(path: Path) -> str:

@@ -20,19 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx import arguments, bench, bench_report, gpu, machine, stream
-from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, Verification, check_hashes
+from instructor_onnx import arguments, bench, bench_report, machine, stream
+from instructor_onnx.bundle import BundleError, InstructorOnnxError, Manifest, Verification, size_of
+from instructor_onnx.check import check_bundle
 from instructor_onnx.model import INSTRUCTOR, embedded
 from instructor_onnx.records import Columns, input_format_of
 from instructor_onnx.resume import State
-from instructor_onnx.session import import_onnxruntime
 from instructor_onnx.writers import output_format_of
 
-EXPECTED_ERRORS = (BundleError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError)
-SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+EXPECTED_ERRORS = (InstructorOnnxError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = {"export": _export, "encode": _encode, "check": _check, "info": _info, "serve": _serve, "bench": _bench}[
         args.command
     ]
-    handler = _Warnings()
+    handler = _Warnings(logging.WARNING)
     packages = [logging.getLogger(name) for name in ("instructor_onnx", "instructor_onnx_export")]
     for package in packages:
         package.addHandler(handler)
@@ -60,22 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        _complain(f"interrupted. {_resume_hint(args, same=True) or 'Nothing was written.'}")
+        _error_to_stderr(f"interrupted. {_resume_hint(args, same=True) or 'Nothing was written.'}")
         return 130
     except BrokenPipeError:
         # The reader of stdout has left, as `| head` does; what Python would flush at exit has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        ours = type(error).__module__.partition(".")[0] == "instructor_onnx_export"
-        if args.debug or not (ours or isinstance(error, EXPECTED_ERRORS)):
+        expected = isinstance(error, EXPECTED_ERRORS) or type(error).__module__.startswith("instructor_onnx_export.")
+        if args.debug or not expected:
             raise
         # What the system or the memory refused may be granted the next time; our own errors say what to change first.
         same = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
-        _complain(f"error: {_as_options(str(error), args) or type(error).__name__} {_resume_hint(args, same=same)}")
+        said = _as_options(str(error), args) or type(error).__name__
+        _error_to_stderr(f"error: {said} {_resume_hint(args, same=same)}")
         return 1
     finally:
-        handler.summarize()
         for package in packages:
             package.removeHandler(handler)
 
@@ -95,9 +93,9 @@ def _export(args: argparse.Namespace) -> None:
         show_progress=not args.quiet,
         **_hub_options(args),
     )
-    _say(f"{args.out}: {_model_line(manifest)}")
-    _say(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
-    _say(f"Next: instructor-onnx encode {args.out} texts.jsonl -o vectors.npy")
+    _to_stdout(f"{args.out}: {_model_line(manifest)}")
+    _to_stdout(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
+    _to_stdout(f"Next: instructor-onnx encode {args.out} texts.jsonl -o vectors.npy")
     if failed := [name for name in args.variants if name not in manifest.variants]:
         raise BundleError(
             f"{args.out}: was written without {', '.join(failed)}; the warnings say why. "
@@ -114,7 +112,7 @@ def _encode(args: argparse.Namespace) -> None:
     if not args.quiet:
         now = done.rows - done.resumed_rows
         before = f", {done.resumed_rows:,} of them by an earlier run" if done.resumed_rows else ""
-        _tell(
+        _to_stderr(
             f"{args.output}: {done.rows:,} texts{before}, {model.get_sentence_embedding_dimension()} numbers each, "
             f"{now / max(done.seconds, 1e-9):,.1f} texts/s"
         )
@@ -125,29 +123,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--record: there are no figures without --against CHECKPOINT; name the checkpoint.")
     folder = embedded(args.bundle) or Path(args.bundle)
     manifest = Manifest.read(folder)
-    _say(f"{folder}: {_model_line(manifest)}")
-    files = manifest.files()
-    check_hashes(folder, files)
-    _say(f"ok  {len(files)} files, {_size(sum(file.bytes for file in files))}: sizes and sha256 as in {MANIFEST}")
-    opened = 0
-    for name, variant in manifest.variants.items():
-        verified = "" if variant.verification else "; not verified on a GPU yet"
-        if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
-            _say(f"--  {name}: not opened, it is for {', '.join(variant.devices)} and {reason}{verified}")
-            continue
-        model = INSTRUCTOR(folder, variant=name, device="cpu" if "cpu" in variant.devices else "cuda")
-        vector = model.encode("instructor-onnx check")
-        if vector.shape != (manifest.model.embedding_dim,) or not np.isfinite(vector).all():
-            raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")
-        _say(
-            f"ok  {name}: opens with the tokenizer on {model.device} and embeds a text ({model.engine_name}){verified}"
-        )
-        opened += 1
-    if not opened:
-        raise BundleError(
-            f"{folder}: its files are whole, but this machine can open none of its variants "
-            f"({', '.join(manifest.variants)}). Check it where there is a GPU."
-        )
+    _to_stdout(f"{folder}: {_model_line(manifest)}")
+    for part in check_bundle(folder):
+        _to_stdout(f"{'ok' if part.passed else '--'}  {part.said}")
     if args.against is not None:
         import instructor_onnx_export
 
@@ -160,8 +138,8 @@ def _check(args: argparse.Namespace) -> None:
             show_progress=not args.quiet,
             **_hub_options(args),
         )
-        _say(f"ok  against {args.against}:")
-        _say(_variant_table(manifest, found))
+        _to_stdout(f"ok  against {args.against}:")
+        _to_stdout(_variant_table(manifest, found))
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -174,11 +152,11 @@ def _info(args: argparse.Namespace) -> None:
             "manifest": dataclasses.asdict(manifest),
             "machine": dataclasses.asdict(here),
         }
-        _say(json.dumps(facts, indent=2, ensure_ascii=False))
+        _to_stdout(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     model = manifest.model
-    _say(f"{args.bundle}: {_model_line(manifest)}")
-    _say(
+    _to_stdout(f"{args.bundle}: {_model_line(manifest)}")
+    _to_stdout(
         f"model       d_model {model.d_model}, d_ff {model.d_ff} ({model.feed_forward}), {model.num_layers} layers of "
         f"{model.num_heads} heads × {model.d_kv}, {model.vocab_size:,} tokens\n"
         f"vectors     {model.embedding_dim} numbers, {'unit length' if model.normalize else 'not normalized'}, "
@@ -187,11 +165,11 @@ def _info(args: argparse.Namespace) -> None:
         f"{machine.text(here)}\n"
     )
     for name, variant in manifest.variants.items():
-        _say(f"{name}: {variant.weight_type} weights for {', '.join(variant.devices)}, opset {variant.opset}")
+        _to_stdout(f"{name}: {variant.weight_type} weights for {', '.join(variant.devices)}, opset {variant.opset}")
         for file in variant.files:
-            _say(f"    {file.path}  {_size(file.bytes)}  sha256 {file.sha256[:16]}…")
-    _say("")
-    _say(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
+            _to_stdout(f"    {file.path}  {size_of([file])}  sha256 {file.sha256[:16]}…")
+    _to_stdout("")
+    _to_stdout(_variant_table(manifest, {name: variant.verification for name, variant in manifest.variants.items()}))
 
 
 def _serve(args: argparse.Namespace) -> None:
@@ -230,7 +208,7 @@ def _bench(args: argparse.Namespace) -> None:
     report = bench.bench(
         folder, variants=variants, num_threads=args.threads, seconds=args.seconds, show_progress=not args.quiet
     )
-    _say(f"{args.bundle}: {_model_line(manifest)}\n\n{bench_report.tables(report)}")
+    _to_stdout(f"{args.bundle}: {_model_line(manifest)}\n\n{bench_report.tables(report)}")
     if args.json is not None:
         figures = dataclasses.asdict(report)
         args.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -309,7 +287,7 @@ def _variant_table(manifest: Manifest, verified: Mapping[str, Mapping[str, Verif
     lines: list[tuple[str, ...]] = [("variant", "size", "engine", *figures)]
     processors = set()
     for name, variant in manifest.variants.items():
-        size = _size(sum(file.bytes for file in variant.files))
+        size = size_of(variant.files)
         engines = verified.get(name, {}).values()
         if not engines:
             lines.append((name, size, "not verified", *[""] * len(figures)))
@@ -323,37 +301,14 @@ def _variant_table(manifest: Manifest, verified: Mapping[str, Mapping[str, Verif
     return "\n".join([*table, *(f"measured on {name}" for name in sorted(processors))])
 
 
-def _size(count: float) -> str:
-    unit = 0
-    while count >= 999.5 and unit < len(SIZE_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.0f} {SIZE_UNITS[unit]}" if unit == 0 or count >= 99.5 else f"{count:.3g} {SIZE_UNITS[unit]}"
-
-
 class _Warnings(logging.Handler):
-    """The package's warnings on stderr, above a progress bar; those that come chunk by chunk once and in sum."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._truncated = 0
-        self._told = 0
+    """The package's warnings on stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "masked"):
-            return  # numbers rows within a chunk; the stream names the same rows by their lines
-        truncated = getattr(record, "truncated", 0)
-        first, self._truncated = not self._truncated, self._truncated + truncated
-        if not truncated or first:
-            self._told += truncated
-            tqdm.write(f"instructor-onnx: warning: {record.getMessage()}", file=sys.stderr)
-
-    def summarize(self) -> None:
-        """Tell in sum what was told only of the first chunk."""
-        if self._truncated > self._told:
-            _complain(f"warning: in all, {self._truncated:,} texts were cut; --max-seq-length keeps more.")
+        tqdm.write(f"instructor-onnx: warning: {record.getMessage()}", file=sys.stderr)
 
 
-def _say(text: str) -> None:
+def _to_stdout(text: str) -> None:
     if sys.stdout is None:
         raise ValueError("stdout: is closed, and the answer goes there. Send it to a file: > FILE.")
     # a path may hold bytes, and a terminal's encoding lack letters
@@ -361,8 +316,12 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _tell(text: str) -> None:
+def _to_stderr(text: str) -> None:
     sys.stderr.write(text + "\n")
+
+
+def _error_to_stderr(text: str) -> None:
+    _to_stderr("instructor-onnx: " + " ".join(text.split()))
 
 
 def _replace_closed_streams() -> None:
@@ -391,10 +350,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _complain(text: str) -> None:
-    _tell("instructor-onnx: " + " ".join(text.split()))
 
 
 if __name__ == "__main__":

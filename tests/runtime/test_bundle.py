@@ -20,6 +20,7 @@ from instructor_onnx.bundle import (
     check_sizes,
     describe_file,
     resolve_inside,
+    size_of,
 )
 
 
@@ -254,3 +255,18 @@ def test_a_changed_file(folder: Path) -> None:
     check_sizes(folder, manifest.files())  # a load looks at sizes only
     with pytest.raises(BundleError, match=r"model.onnx.data: sha256 is .*damaged or was changed"):
         check_hashes(folder, manifest.files())
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 KB"),
+        (12_345, "12.3 KB"),
+        (999_700, "1 MB"),
+        (4_960_000_000, "4.96 GB"),
+    ],
+)
+def test_sizes(count: int, expected: str) -> None:
+    assert size_of([File("a", count, "")]) == size_of([File("a", 0, ""), File("b", count, "")]) == expected

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest, __version__, cli, gpu, processor, session, stream
+from instructor_onnx.bundle import InstructorOnnxError
 from instructor_onnx.resume import STATE_VERSION, State
 
 COMMAND = [sys.executable, "-m", "instructor_onnx.cli"]
@@ -212,6 +213,7 @@ def test_what_the_same_command_cannot_continue(
     assert fail(ValueError("in.txt, line 7: found int.")).endswith(kept)
     assert fail(RuntimeError("in.txt, line 7: its vector is not finite.")).endswith(kept)
     assert fail(BundleError("b/manifest.json: not valid JSON.")).endswith(kept)
+    assert fail(InstructorOnnxError("ck/config.json: no d_model.")).endswith(kept)  # an exporter's, say
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs ulimit")
@@ -231,14 +233,14 @@ def test_a_full_disk(bundle: Path, tmp_path: Path, source: Path) -> None:
 def interrupt_fourth_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Ctrl-C pressed when three chunks are done."""
     calls = iter(range(100))
-    original = INSTRUCTOR.encode
+    original = INSTRUCTOR._embed
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         if next(calls) == 3:
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(INSTRUCTOR, "encode", interrupted)
+    monkeypatch.setattr(INSTRUCTOR, "_embed", interrupted)
 
 
 def test_interrupted(
@@ -354,7 +356,7 @@ def test_a_defect_of_ours_is_no_error_of_the_users(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise KeyError("x")
 
-    monkeypatch.setattr(INSTRUCTOR, "encode", broken)
+    monkeypatch.setattr(INSTRUCTOR, "_embed", broken)
     with pytest.raises(KeyError):
         cli.main(encode(bundle, source, tmp_path / "out.npy", "--quiet"))
 
@@ -605,11 +607,3 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"instructor-onnx {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 KB"), (12_345, "12.3 KB"), (999_700, "1 MB"), (4.96e9, "4.96 GB")],
-)
-def test_sizes(count: float, expected: str) -> None:
-    assert cli._size(count) == expected
