@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ class TestARun:
     def test_offsets_are_one_more_than_starts(self, model: Any, count: int) -> None:
         with pytest.raises(kernels.KernelError, match=f"^offsets: found {count} numbers, expected 3"):
             encode(model, offsets=np.zeros(count, dtype=np.int64))
+
+    def test_others_may_use_pythons_api_their_way(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        expected = encode(model)
+        for function in (ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release):
+            monkeypatch.setattr(function, "argtypes", [ctypes.c_int])
+        assert np.array_equal(encode(model), expected)
 
     def test_nothing_in(self, model: Any) -> None:
         empty = np.zeros(0, dtype=np.int64)
