@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from instructor_onnx import gpu
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, check_hashes, size_of
+from instructor_onnx.engine import missing_gpu
 from instructor_onnx.model import INSTRUCTOR
-from instructor_onnx.session import import_onnxruntime
 
 
 class Checked(NamedTuple):
@@ -35,7 +34,7 @@ def check_bundle(folder: Path) -> Iterator[Checked]:
     opened = 0
     for name, variant in manifest.variants.items():
         verified = "" if variant.verification else "; not verified on a GPU yet"
-        if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
+        if reason := missing_gpu(variant):
             devices = ", ".join(variant.devices)
             yield Checked(False, f"{name}: not opened, it is for {devices} and {reason}{verified}")
             continue

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from instructor_onnx import native
-from instructor_onnx.bundle import Manifest
+from instructor_onnx import gpu, native
+from instructor_onnx.bundle import Manifest, Variant
 from instructor_onnx.cuda import CudaSession
 from instructor_onnx.session import Device, Session, import_onnxruntime
 
@@ -81,6 +81,11 @@ def why_not(engine: str) -> str | None:
     except ImportError as error:
         return str(error)
     return None
+
+
+def missing_gpu(variant: Variant) -> str | None:
+    """What this machine lacks for a variant that is for GPUs only; None: nothing, or the variant is for CPUs too."""
+    return None if "cpu" in variant.devices else gpu.missing(import_onnxruntime(), 0)
 
 
 def default_engine(weight_type: str, device: Device) -> str:

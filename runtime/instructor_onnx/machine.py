@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from instructor_onnx import __version__, gpu, native, processor, saturation
+from instructor_onnx import __version__, native, processor, saturation
 from instructor_onnx.bundle import Manifest
-from instructor_onnx.engine import default_engine, fits
+from instructor_onnx.engine import default_engine, fits, missing_gpu
 from instructor_onnx.model import choose
 from instructor_onnx.session import cpus_and_why, import_onnxruntime
 
@@ -120,7 +120,7 @@ def _instruction_sets() -> Iterator[tuple[str, str]]:
 def _plan(manifest: Manifest, name: str, folder: Path) -> Plan:
     variant = manifest.variants[name]
     try:
-        if "cpu" not in variant.devices and (reason := gpu.missing(import_onnxruntime(), 0)):
+        if reason := missing_gpu(variant):
             return Plan(None, None, reason)
         _, device = choose(manifest, name, None, folder)
         if default_engine(variant.weight_type, device) == "native":
