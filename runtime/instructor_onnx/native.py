@@ -7,6 +7,7 @@ when a model is opened: the small file at the speed of int8.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -247,10 +248,11 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
 
 def _names(sizes: Model, int4: bool) -> Iterator[tuple[str, type[np.generic]]]:
     """Every weight in the order of the kernels' header, and its type in the file."""
-    absent = {"wi_0", "wi_1"} if sizes.feed_forward == "relu" else {"wi"}
-    absent |= set() if sizes.dense else {"dense"}
+    absent = {"wi"} if sizes.feed_forward == "gated-gelu" else {"wi_0", "wi_1"}
+    if not sizes.dense:
+        absent.add("dense")
     blocks = ((f"encoder.block.{index}.{name}", *types) for index in range(sizes.num_layers) for name, *types in BLOCK)
-    for name, in_int8, in_int4 in (*WEIGHTS, *blocks):
+    for name, in_int8, in_int4 in itertools.chain(WEIGHTS, blocks):
         if absent.isdisjoint(name.split(".")):
             yield name, in_int4 if int4 else in_int8
 

@@ -365,6 +365,12 @@ class TestBundlesThatItDoesNotKnow:
         with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
             native._arguments(changed, Manifest.read(folder).model, folder / "int8/model.onnx")
 
+    def test_more_layers_than_anybody_could_list(self) -> None:
+        path = FOLDER / "int8/model.onnx"
+        sizes = dataclasses.replace(Manifest.read(FOLDER).model, num_layers=10**12)
+        with pytest.raises(BundleError, match=rf"block\.{Manifest.read(FOLDER).model.num_layers}\..* is missing"):
+            native._arguments(read_graph(path), sizes, path)
+
     def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
         folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
         model = folder / "int8/model.onnx"
