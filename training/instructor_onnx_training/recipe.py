@@ -17,7 +17,7 @@ from instructor_onnx_training.mining import bag_of_pieces
 from instructor_onnx_training.model import load_checkpoint, save_checkpoint
 from instructor_onnx_training.prepare import prepare
 from instructor_onnx_training.start import Shape, start_student
-from instructor_onnx_training.teacher import Teacher, taught, teach
+from instructor_onnx_training.teacher import MINIS_TEACHER, Teacher, taught, teach
 from instructor_onnx_training.texts import choose_texts
 from instructor_onnx_training.tokens import tokenizer_of
 from instructor_onnx_training.train import Taught, TrainOptions, train
@@ -53,6 +53,7 @@ class Recipe:
     """Every number of instructor-mini that is not in a table of its module."""
 
     seed: int = 17
+    teacher: str = MINIS_TEACHER
     vocabulary_size: int = 14_000  # pieces: with `shape`, 10.5 MB in fp16
     shape: Shape = field(default_factory=Shape)
     taught_texts: int = 90_112  # 11 shards: half an hour of the teacher on one core
@@ -71,7 +72,7 @@ def make_mini(data: Path, work: Path, out: Path, recipe: Recipe | None = None, *
     start, distilled, vectors, medi = (work / name for name in ("start", "distilled", "teacher", "medi.json"))
     if not start.exists():
         make_start(texts, start, recipe)
-    teach(texts[: recipe.taught_texts], vectors)
+    teach(texts[: recipe.taught_texts], vectors, recipe.teacher)
     known, targets = taught(vectors)
     if not distilled.exists():
         log.info("distilling %d texts", len(known))
@@ -96,5 +97,5 @@ def make_start(texts: list[str], out: Path, recipe: Recipe) -> None:
     """The vocabulary of the texts and of the instructions' words, and the untrained student on it, as a folder."""
     vocabulary = out.with_name("vocabulary")
     tokenizer = train_vocabulary(texts + every_instruction() * 20, vocabulary, size=recipe.vocabulary_size)
-    student = start_student(tokenizer, Teacher.load(), texts, recipe.shape, seed=recipe.seed)
+    student = start_student(tokenizer, Teacher.load(recipe.teacher), texts, recipe.shape, seed=recipe.seed)
     save_checkpoint(student, out, tokenizer_from=vocabulary)

@@ -94,6 +94,11 @@ def train(
     With `state`, a file there is continued from (to the same weights as a run that was never cut) and rewritten
     every `save_every` steps; the caller removes it when the result is safe.
     """
+    if len(taught.texts) and taught.vectors.shape[1] != model.dense.out_features:
+        raise ValueError(
+            f"the teacher's vectors have {taught.vectors.shape[1]} numbers, the model's {model.dense.out_features}: "
+            "name a teacher and a checkpoint of one size"
+        )
     kept, held = hold_out(len(rows), options.held_out, seed=options.seed)
     rows, unseen = [rows[i] for i in kept], [rows[i] for i in held]
     plan = plan_run(
