@@ -26,6 +26,7 @@ kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the nativ
 
 Float32 = npt.NDArray[np.float32]
 
+FOLDER = Path(native.__file__).with_name("instructor-mini")
 INSTRUCTION = "Represent the Science title: "
 TEXTS = ["", "a", "3D ActionSLAM: wearable person tracking", "Inflation. " * 40, "Straße, naïve façade", "x " * 700]
 ROWS = [[INSTRUCTION, text] for text in TEXTS] + [["", text] for text in TEXTS] + [["a", "b"], "</s> <extra_id_0>"]
@@ -310,7 +311,7 @@ def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:
 
 def test_files_may_change_under_a_loaded_model(tmp_path: Path) -> None:
     """The kernels keep copies; a mapped file that is cut would end the process with SIGBUS."""
-    folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "bundle"))
     model = opened(folder, engine="native")
     (folder / "int8/model.onnx.data").write_bytes(b"")
     assert np.array_equal(model.encode(ROWS), opened("instructor-mini", engine="native").encode(ROWS))
@@ -358,21 +359,20 @@ class TestWithoutMemory:
 class TestBundlesThatItDoesNotKnow:
     @pytest.mark.parametrize("shape", [(), (4,), (4, 257, 1)])
     def test_a_position_bias_of_another_shape(self, shape: tuple[int, ...]) -> None:
-        folder = Path(native.__file__).with_name("instructor-mini")
-        graph = read_graph(folder / "int8/model.onnx")
+        path = FOLDER / "int8/model.onnx"
+        graph = read_graph(path)
         weights = dict(graph.weights) | {"encoder.relative_attention_bias": np.zeros(shape, dtype=np.float32)}
         changed = dataclasses.replace(graph, weights=weights)
         with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
-            native._arguments(changed, Manifest.read(folder).model, folder / "int8/model.onnx")
+            native._arguments(changed, Manifest.read(FOLDER).model, path)
 
     def test_more_layers_than_anybody_could_list(self) -> None:
-        path = FOLDER / "int8/model.onnx"
-        sizes = dataclasses.replace(Manifest.read(FOLDER).model, num_layers=10**12)
-        with pytest.raises(BundleError, match=rf"block\.{Manifest.read(FOLDER).model.num_layers}\..* is missing"):
-            native._arguments(read_graph(path), sizes, path)
+        path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
+        with pytest.raises(BundleError, match=rf"block\.{sizes.num_layers}\.layer.0.layer_norm.weight is missing"):
+            native._arguments(read_graph(path), dataclasses.replace(sizes, num_layers=10**12), path)
 
     def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
-        folder = Path(shutil.copytree(Path(native.__file__).with_name("instructor-mini"), tmp_path / "bundle"))
+        folder = Path(shutil.copytree(FOLDER, tmp_path / "bundle"))
         model = folder / "int8/model.onnx"
         contents = model.read_bytes()
         assert len(old) == len(new)
