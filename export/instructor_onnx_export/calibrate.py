@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from instructor_onnx.bundle import InstructorOnnxError
 from instructor_onnx.inputs import Row, as_row
 
 from instructor_onnx_export.config import Config
@@ -29,7 +30,7 @@ TRIED_AT_ONCE = 1 << 22  # weights
 FLOOR = 1e-8  # for activations that are all zero
 
 
-class CalibrationError(Exception):
+class CalibrationError(InstructorOnnxError):
     """A file of calibration texts that cannot be used; names the line and what was expected."""
 
 

@@ -11,14 +11,14 @@ import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from instructor_onnx.bundle import MOST_TEXT, UNPRINTABLE, BundleError, resolve_inside, sha256
+from instructor_onnx.bundle import MOST_TEXT, UNPRINTABLE, BundleError, InstructorOnnxError, resolve_inside, sha256
 
 MOST_BYTES = 64 << 20  # of a file that is read whole; a large vocabulary, mT5's, has 16 million
 _SHORT = reprlib.Repr()  # cuts in depth too: repr() itself fails on lists in lists that JSON may still hold
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-class CheckpointError(Exception):
+class CheckpointError(InstructorOnnxError):
     """A checkpoint that cannot be exported; the message names what is wrong, where, and the fix."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from instructor_onnx.bundle import InstructorOnnxError
 from onnx import TensorProto, helper, numpy_helper
 
 MODEL_FILE = "model.onnx"
@@ -32,7 +33,7 @@ Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
 
 
-class RangeError(Exception):
+class RangeError(InstructorOnnxError):
     """A checkpoint whose numbers leave the range of a variant's; names the variant and the tensor."""
 
 

@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from instructor_onnx.bundle import MANIFEST
+from instructor_onnx.bundle import MANIFEST, InstructorOnnxError
 from instructor_onnx.resume import sync_folder, try_lock
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
-class ExportError(Exception):
+class ExportError(InstructorOnnxError):
     """An export that cannot start or may not finish; nothing is written."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR, native, processor
-from instructor_onnx.bundle import BundleError, Variant, Verification
+from instructor_onnx.bundle import BundleError, InstructorOnnxError, Variant, Verification
 from instructor_onnx.engine import fits
 from instructor_onnx.inputs import Row
 from instructor_onnx.session import Device, choose_device, import_onnxruntime
@@ -43,7 +43,7 @@ _INSTRUCTIONS = [
 ]
 
 
-class VerificationError(Exception):
+class VerificationError(InstructorOnnxError):
     """Variants that are further from the oracle than allowed, each with its sentence."""
 
 

@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import instructor_onnx_export
 import numpy as np
 import pytest
 from instructor_onnx import Manifest, gpu, native, processor
-from instructor_onnx.bundle import BundleError, check_hashes
+from instructor_onnx.bundle import BundleError, InstructorOnnxError, check_hashes
 from instructor_onnx.cli import main
 from instructor_onnx.session import Session, import_onnxruntime
 from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
@@ -31,6 +32,12 @@ from tests.checkpoints import make_checkpoint
 
 def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in instructor_onnx_export.__all__ if name.endswith("Error")])
+def test_what_it_raises_is_ours(name: str) -> None:
+    """The command prints such an error, and a traceback of any other."""
+    assert issubclass(getattr(instructor_onnx_export, name), InstructorOnnxError)
 
 
 def test_what_is_written(bundle: Path, base_checkpoint: Path) -> None:
