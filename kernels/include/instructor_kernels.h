@@ -84,8 +84,9 @@ IK_API int ik_model_create(const ik_config* config, const ik_tensor* tensors, in
                            int threads, ik_model** model, char* message, size_t message_size);
 IK_API void ik_model_free(ik_model* model);
 
-/* Embed texts rows[0] ... rows[row_count - 1] of `tokens`. Thread-safe; at most `threads` threads, which end with
- * the call. A text's numbers do not depend on the other texts, their order or the threads.
+/* Embed texts rows[0] ... rows[row_count - 1] of `tokens`. Thread-safe; at most `threads` threads. Those that
+ * work end with the call; one that the system starts too late for that ends by itself, as soon as it runs. A text's
+ * numbers do not depend on the other texts, their order or the threads.
  *
  * sentence_embeddings: float [row_count, embedding_dim], sentence_count numbers in all.
  * token_embeddings: NULL, or float [tokens of all rows, d_model], packed in the order of rows.

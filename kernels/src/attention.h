@@ -9,7 +9,7 @@ using namespace instructor;
 
 // Scratch of one head: keys turned for products, values side by side, scores, position bias.
 struct HeadScratch {
-    float* keys;    // [longest / 16][d_kv][16]
+    float* keys;    // [longest padded / LANES][d_kv][LANES]
     float* values;  // [longest][d_kv padded]
     float* scores;  // [QUERIES][longest padded]
     float* bias;    // [2 * longest padded], of key - query from -(length - 1) on
@@ -90,7 +90,7 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     }
     const int64_t furthest = model.config.max_distance;
     const float* table = model.bias + index * (2 * furthest + 1) + furthest;
-    for (int64_t distance = 1 - length; distance <= head.length_padded; ++distance) {
+    for (int64_t distance = 1 - length; distance < head.length_padded; ++distance) {
         const int64_t near = distance < furthest ? distance : furthest;
         scratch.bias[distance + length - 1] = table[near > -furthest ? near : -furthest];
     }

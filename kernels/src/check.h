@@ -6,7 +6,7 @@
 
 namespace instructor {
 
-// Whether `isa` gives the bits of scalar on a small fixed model; otherwise `message` says what differs.
+// Whether `isa` gives the bits of scalar on small fixed models; otherwise `message` says what differs.
 bool self_check(const Isa& isa, std::string& message);
 
 }  // namespace instructor

@@ -34,7 +34,8 @@ Registers leaf7(unsigned subleaf) {
 
 // __builtin_cpu_supports also asks whether the system saves the registers.
 const char* missing_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? nullptr : "the processor has no AVX2 and FMA";
+    const bool both = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return both ? nullptr : "the processor has no AVX2 and FMA";
 }
 
 const char* missing_avxvnni() {

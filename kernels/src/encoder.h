@@ -42,7 +42,10 @@ struct Workspace {
     float* vectors;      // [texts, embedding_padded], what the Dense makes of them
 };
 
-inline int64_t float_stride(int64_t width) { return row_stride(width * int64_t{sizeof(float)}) / int64_t{sizeof(float)}; }
+inline int64_t float_stride(int64_t width) {
+    constexpr int64_t size = sizeof(float);
+    return row_stride(width * size) / size;
+}
 
 inline Workspace lay_out(const Model& model, const Unit& unit, int members, int member, Carver& carver) {
     const Layer& layer = model.layers[0];
@@ -66,7 +69,7 @@ inline Workspace lay_out(const Model& model, const Unit& unit, int members, int 
     for (int m = 0; m < members; ++m) {
         const HeadScratch head{carver.take<float>(length * model.config.d_kv),
                                carver.take<float>(length * round_up(model.config.d_kv, LANES)),
-                               carver.take<float>(QUERIES * length), carver.take<float>(2 * length + LANES)};
+                               carver.take<float>(QUERIES * length), carver.take<float>(2 * length)};
         float* row = carver.take<float>(w.x_stride);
         if (m == member) w.head = head, w.row = row;
     }

@@ -2,8 +2,6 @@
 // of rows by two of columns: each loaded tile is used twice.
 #include "simd_avx512.h"
 
-#include <string.h>
-
 #include "cpu.h"
 #include "tiles.h"
 

@@ -2,8 +2,8 @@
 //   - activations are split into magnitude and sign: a w = |a| w where a >= 0, else |a| (~w + 1). The sign is a mask
 //     that is xor-ed into the weights, and the + 1 are counted once for the row;
 //   - two such sums, four products, are added in 16 bits before they are widened. That is exact while the four
-//     magnitudes together are at most 255, as 255 * 128 < 2^15. Few do not fit (one in a hundred of normally distributed
-//     numbers); of those, some are taken out of the row and multiplied on their own.
+//     magnitudes together are at most 255, as 255 * 128 < 2^15. Few do not fit (one in a hundred of normally
+//     distributed numbers); of those, some are taken out of the row and multiplied on their own.
 #include "simd_avx2.h"
 
 #include <stddef.h>
@@ -106,7 +106,8 @@ struct Tiles : RowTiles<Tiles, Activation> {
 
     // Not inlined: within its callers GCC keeps the sums in memory.
     template <int R, bool SIGNED>
-    [[gnu::noinline]] static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    [[gnu::noinline]] static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
+                                           int32_t* sums) {
         __m256i low[R], high[R];
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) low[r] = high[r] = SIGNED ? broadcast(a + r * stride + k) : _mm256_setzero_si256();
@@ -114,7 +115,8 @@ struct Tiles : RowTiles<Tiles, Activation> {
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
                 const Activation* eight = a + r * stride + i;
-                __m256i w0 = weights(panel), w1 = weights(panel + 32), w2 = weights(panel + 64), w3 = weights(panel + 96);
+                __m256i w0 = weights(panel), w1 = weights(panel + 32);
+                __m256i w2 = weights(panel + 64), w3 = weights(panel + 96);
                 if constexpr (SIGNED) {
                     const __m256i sign0 = broadcast(eight + 2), sign1 = broadcast(eight + 6);
                     w0 = _mm256_xor_si256(w0, sign0), w1 = _mm256_xor_si256(w1, sign0);
@@ -143,7 +145,8 @@ struct Tiles : RowTiles<Tiles, Activation> {
         for (int32_t i = 0; i < count; ++i, from += sizeof(Rest)) {
             int32_t offset;
             memcpy(&offset, from, sizeof offset);
-            const __m256i x = broadcast(from + offsetof(Rest, magnitudes)), sign = broadcast(from + offsetof(Rest, signs));
+            const __m256i x = broadcast(from + offsetof(Rest, magnitudes));
+            const __m256i sign = broadcast(from + offsetof(Rest, signs));
             const __m256i w0 = _mm256_xor_si256(weights(panel + offset), sign);
             const __m256i w1 = _mm256_xor_si256(weights(panel + offset + 32), sign);
             low = _mm256_add_epi32(low, widened(_mm256_maddubs_epi16(x, w0)));

@@ -15,7 +15,7 @@ namespace instructor {
 
 namespace {
 
-// Sums of products stay within 32 bits up to this many: 255 * 127 * 65,536 < 2^31.
+// Sums of products stay within 32 bits up to this many: 255 * 128 * 65,536 < 2^31.
 constexpr int32_t MOST_SUMMED = 1 << 16;
 
 struct Limit {

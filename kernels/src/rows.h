@@ -1,5 +1,5 @@
-// What happens to one row (token): RMS norm, quantisation, activation functions. Needs a vector type F.
-// Sums are grouped by lanes of 16 and in one order, so that every instruction set gives the same bits.
+// What happens to one row (token): RMS norm, quantisation, activation functions. Needs F, Activation and Tiles
+// (product.h). Sums are grouped by lanes of 16 and in one order, so that every instruction set gives the same bits.
 #pragma once
 
 #include <string.h>

@@ -21,13 +21,13 @@ CROSS_COMPILER, QEMU = "aarch64-linux-gnu-g++", "qemu-aarch64"
 SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
-def build(folder: Path, *options: str, programs: tuple[str, ...] = ("compare",)) -> Path:
+def build(folder: Path, *options: str, programs: tuple[str, ...] = ("compare",), sources: Path = KERNELS) -> Path:
     """Compile the test programs into `folder`."""
     for tool in ("cmake", "ninja", "c++"):
         if shutil.which(tool) is None:
             pytest.skip(f"needs {tool}")
     definitions = [f"-D{option}" for option in (f"INSTRUCTOR_KERNELS_TESTS={HERE}", *options)]
-    run("cmake", "-S", str(KERNELS), "-B", str(folder), "-G", "Ninja", *definitions)
+    run("cmake", "-S", str(sources), "-B", str(folder), "-G", "Ninja", *definitions)
     run("ninja", "-C", str(folder), *programs)
     return folder
 
@@ -44,6 +44,11 @@ def check_initializers(folder: Path) -> None:
     assert objects
     for path in objects:
         assert ".init_array" not in run("readelf", "--sections", "--wide", str(path)), path.name
+
+
+def needs_avx2() -> None:
+    if os.uname().machine != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs AVX2")
 
 
 def compared(output: str) -> set[str]:
@@ -71,11 +76,22 @@ def test_bad_arguments_are_error_codes(sanitized: Path) -> None:
 
 
 def test_x86_emulated(tmp_path: Path) -> None:
-    if os.uname().machine != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text():
-        pytest.skip("the emulation needs AVX2")
+    needs_avx2()
     folder = build(tmp_path, f"INSTRUCTOR_KERNELS_EMULATION={HERE / 'emulation'}")
     check_initializers(folder)
     assert compared(run(str(folder / "compare"), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
+
+
+def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path) -> None:
+    needs_avx2()
+    sources = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))
+    tiles = sources / "src/tiles.h"
+    right = "Tiles::template tile<HEIGHT>(a, stride, panel, k, sums);"
+    assert right in tiles.read_text()
+    tiles.write_text(tiles.read_text().replace(right, f"{right} if (HEIGHT == 2) ++sums[0];"))
+    folder = build(tmp_path / "build", sources=sources)
+    done = subprocess.run([str(folder / "compare"), "0", "1"], capture_output=True, text=True)
+    assert "of the self-check's short model" in done.stderr
 
 
 def test_arm_in_qemu(tmp_path: Path) -> None:
