@@ -7,6 +7,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from instructor_onnx.bundle import InstructorOnnxError
+
 PACKAGES = ("instructor_onnx", "instructor_onnx_export")
 OUTCOMES = ("same", "changed", "refused", "wrong", "foreign", "crashed", "hung", "memory")
 FINDINGS = OUTCOMES[3:]
@@ -39,7 +41,7 @@ def judge(error: BaseException, documented: tuple[type[BaseException], ...], nam
     """Whether an exception is a refusal in a sentence of ours, or a finding.
 
     Args:
-        documented: the exact types that the call may raise.
+        documented: the types that the call may raise, and those of ours that are kinds of them.
         named: one of these has to be in the message: a path, "row ", "line ", an option.
     """
     message = str(error)
@@ -47,7 +49,8 @@ def judge(error: BaseException, documented: tuple[type[BaseException], ...], nam
         return Verdict("refused", message)
     if isinstance(error, Wrong):
         return _finding("wrong", error, message)
-    if type(error) not in documented:
+    ours = isinstance(error, InstructorOnnxError) and isinstance(error, documented)
+    if not ours and type(error) not in documented:
         return _finding("foreign", error, f"{type(error).__name__}: {message}")
     if not _is_raised_by_us(error):
         return _finding("foreign", error, f"{type(error).__name__} from elsewhere: {message}")
