@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common import limits, machine, results
+from common.engines import cpu_variants, engines
 from common.journal import Journal, digest
 from common.markdown import rewrite_block
 from comparison import measure, report
@@ -27,7 +28,7 @@ from comparison.processes import RivalFailed
 from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
 from comparison.summary import summarize
 from comparison.work import MIXED_ROWS, all_work, write_work
-from instructor_onnx import BundleError, Manifest, native
+from instructor_onnx import BundleError, Manifest
 from instructor_onnx.session import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
@@ -131,9 +132,8 @@ def compare(options: argparse.Namespace) -> Path | None:
 
 def own_runs(manifest: Manifest) -> list[tuple[str, str]]:
     """(variant, engine) of all that runs of a bundle on this CPU, onnxruntime's first."""
-    weights = {name: variant.weight_type for name, variant in manifest.variants.items() if "cpu" in variant.devices}
-    on_kernels = [name for name, kind in weights.items() if kind in native.WEIGHT_TYPES and native.is_verified()]
-    return [*((name, "onnxruntime") for name in weights), *((name, "native") for name in on_kernels)]
+    runs = [(name, engine) for name in cpu_variants(manifest) for engine in engines(manifest, name)]
+    return sorted(runs, key=lambda run: run[1] == "native")
 
 
 def _chosen(rivals: list[Rival], wanted: list[str] | None) -> list[Rival]:

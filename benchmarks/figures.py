@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from common.engines import cpu_variants
 from comparison.work import INSTRUCTION, QUERIES, SHAPES, Row, Writer, mixed_lengths
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.inputs import as_rows
@@ -28,8 +29,7 @@ MIXED = mixed_lengths().tolist()[:200]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `variant` runs once for each that the bundle has for CPUs."""
     if "variant" in metafunc.fixturenames:
-        manifest = Manifest.read(metafunc.config.getoption("--bundle"))
-        metafunc.parametrize("variant", [name for name, v in manifest.variants.items() if "cpu" in v.devices])
+        metafunc.parametrize("variant", cpu_variants(Manifest.read(metafunc.config.getoption("--bundle"))))
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 from common import limits, machine, results
+from common.engines import cpu_variants, engines
 from common.markdown import rewrite_block
 from common.memory import memory
 from instructor_onnx import BundleError, native, saturation
@@ -122,13 +123,13 @@ def measure(options: argparse.Namespace) -> Path:
         runs[str(subject)] |= {"bytes": sum((folder / file.path).stat().st_size for file in files)}
     for name, load in loads(folder, subjects, threads).items():
         runs[name]["load"] = load
-    engines = {str(subject): subject.open(folder, threads) for subject in subjects}
+    opened = {str(subject): subject.open(folder, threads) for subject in subjects}
     timed: list[limits.Limits] = []
     random = np.random.default_rng(SEED)
     for shape, lengths in shapes(random).items():
         tokens = random_tokens(lengths, model, random)
         calls = {TORCH: run_torch(checkpoint, tokens, threads)}
-        calls |= {name: run_engine(engine, tokens) for name, engine in engines.items()}
+        calls |= {name: run_engine(engine, tokens) for name, engine in opened.items()}
         timed.append(limits.measure(threads))  # beside each shape: a shared machine's pace changes
         found["shapes"][shape], found["limits"] = sum(lengths), limits.highest(timed)
         for name, seconds in alternate(calls).items():
@@ -138,7 +139,7 @@ def measure(options: argparse.Namespace) -> Path:
                 runs[name].setdefault("share_of_peak", {})[shape] = round(share, 2)
         results.write(out, found)
         sys.stderr.write(f"{shape}: {json.dumps({name: run['milliseconds'][shape] for name, run in runs.items()})}\n")
-    del engines
+    del opened
     for folder, checkpoint in pairs:
         for name, cosine in cosines(folder, checkpoint, threads).items():
             runs.setdefault(name, {}).setdefault("cosine", {})[Manifest.read(folder).model.name] = cosine
@@ -149,14 +150,11 @@ def measure(options: argparse.Namespace) -> Path:
 def compared(manifest: Manifest) -> list[Subject]:
     """All that runs on this CPU; int8 on onnxruntime also with the option that the runtime does not choose here."""
     subjects = []
-    for name, variant in manifest.variants.items():
-        if "cpu" not in variant.devices:
-            continue
-        subjects.append(Subject(name, "onnxruntime"))
-        if variant.weight_type == "int8":
-            subjects.append(Subject(name, "onnxruntime", exact=not saturation.saturates(import_onnxruntime())))
-        if variant.weight_type in native.WEIGHT_TYPES and native.is_verified():
-            subjects.append(Subject(name, "native"))
+    for name in cpu_variants(manifest):
+        for engine in engines(manifest, name):
+            subjects.append(Subject(name, engine))
+            if engine == "onnxruntime" and manifest.variants[name].weight_type == "int8":
+                subjects.append(Subject(name, engine, exact=not saturation.saturates(import_onnxruntime())))
     return subjects
 
 

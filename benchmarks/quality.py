@@ -17,12 +17,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from common import machine, results
+from common.engines import cpu_variants, engines
+from common.markdown import rewrite_block
 from evaluation import instructions as wording
-from evaluation import judge, report, results, tasks
+from evaluation import judge, report, tasks
 from evaluation.embedders import BundleEmbedder, Column, Embedder
 from evaluation.plot import plot
+from evaluation.results import PACKAGES, Results, Subject
 from evaluation.tasks import TASKS
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.session import available_cpus
 from threadpoolctl import threadpool_limits
 
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         path = Path(options.subject) if options.subject.endswith(".json") else judge_bundle(options)
-        found = results.read(path)
+        found = results.read(path, "subject", "parts")
         text = report.tables(found)
         sys.stdout.write(text + "\n")
         picture = path.with_suffix(".png")
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plot(found, picture)
         if options.readme:
             link = Path(os.path.relpath(picture, options.readme.parent)).as_posix()
-            report.rewrite_block(options.readme, f"{text}\n\n![Scores, and what each variant loses]({link})")
+            rewrite_block(options.readme, f"{text}\n\n![Scores, and what each variant loses]({link})", "quality")
     except (OSError, ValueError, ImportError, RuntimeError, BundleError) as error:
         sys.stderr.write(f"quality.py: error: {error}\n")
         return 1
@@ -59,30 +63,27 @@ def judge_bundle(options: argparse.Namespace) -> Path:
     manifest = Manifest.read(folder)
     variants = _variants(options.variants, manifest)
     threads = options.threads or available_cpus()
-    names = []
-    for name in variants:
-        fits = manifest.variants[name].weight_type in native.WEIGHT_TYPES and native.is_verified()
-        names += [name, name + NATIVE] if fits else [name]
+    names = [name + NATIVE * (engine == "native") for name in variants for engine in engines(manifest, name)]
     embedders: dict[str, Embedder] = {name: BundleEmbedder(folder, *_part(name), threads) for name in names}
     if options.checkpoint:
         embedders = {TORCH: _torch(options.checkpoint, threads), **embedders}
     columns = {name: Column(name, embedder, options.cache) for name, embedder in embedders.items()}
     published = wording.read_published(options.instructions, options.instructions_of) if options.instructions_of else {}
 
-    subject = results.Subject(
+    subject = Subject(
         model=manifest.model.name,
         files={file.path: file.sha256 for variant in variants for file in manifest.files(variant)},
-        columns=tuple(columns),
+        columns=list(columns),
         reference="fp32" if "fp32" in variants else variants[0],
         limit=options.limit,
         instructions=wording.choose(published),
         instructions_of=options.instructions_of,
         cluster_runs=tasks.CLUSTER_RUNS,
-        machine=results.machine(),
-        versions=results.versions(),
+        machine=machine.facts(),
+        versions=machine.versions(PACKAGES),
     )
     out = results.own_file("quality", manifest.model.name, options.out)
-    found = results.Results.open(out, subject, options.cache)
+    found = Results.open(out, subject, options.cache)
     with threadpool_limits(threads):  # else numpy and scikit-learn take every core, whatever else runs there
         judge.judge_tasks(found, columns, options.tasks, options.data)
         judge.judge_agreement(found, columns, options.data)
@@ -102,7 +103,7 @@ def _variants(wanted: list[str] | None, manifest: Manifest) -> list[str]:
     missing = set(wanted or ()) - set(manifest.variants)
     if missing:
         raise ValueError(f"--variants {','.join(missing)}: the bundle has {', '.join(manifest.variants)}.")
-    return wanted or [name for name, variant in manifest.variants.items() if "cpu" in variant.devices]
+    return wanted or cpu_variants(manifest)
 
 
 def _part(column: str) -> tuple[str, str]:
@@ -145,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, help="results file; default: benchmarks/results/quality-<model>-<processor>.json"
     )
-    parser.add_argument("--readme", type=Path, help=f"a file whose block {report.BEGIN} … is rewritten")
+    parser.add_argument("--readme", type=Path, help="a file whose block <!-- quality:begin --> … is rewritten")
     return parser
 
 

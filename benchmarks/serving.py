@@ -29,18 +29,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from evaluation import results
-from evaluation.report import rewrite_block
+from common import machine, markdown, results
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 
 PROJECT = Path(__file__).resolve().parents[1]
-TEXTS = PROJECT / "export" / "instructor_onnx_export" / "calibration.jsonl"  # 40 rows from a few words to a paragraph
+TEXTS = PROJECT / "export" / "instructor_onnx_export" / "calibration.jsonl"
 CLIENTS = (1, 8, 32)
 PACKAGES = ("instructor-onnx", "onnxruntime", "tokenizers", "fastapi", "uvicorn")
 
@@ -53,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         path = Path(options.subject) if options.subject.endswith(".json") else measure(options)
-        text = table(json.loads(path.read_text(encoding="utf-8")))
+        text = table(results.read(path, "machine", "figures"))
         sys.stdout.write(text + "\n")
         if options.readme:
-            rewrite_block(options.readme, text, "serving")
+            markdown.rewrite_block(options.readme, text, "serving")
     except (OSError, ValueError, ImportError, RuntimeError, BundleError, httpx.HTTPError) as error:
         sys.stderr.write(f"serving.py: error: {error}\n")
         return 1
@@ -67,7 +65,7 @@ def measure(options: argparse.Namespace) -> Path:
     """Start everything, let it take turns, and write the results file."""
     manifest = Manifest.read(Path(options.subject))
     out = results.own_file("serving", manifest.model.name, options.out)
-    rows = [tuple(json.loads(line)) for line in TEXTS.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows()
     expected = INSTRUCTOR(options.subject, variant=next(iter(manifest.variants)), device="cpu").encode(rows)
     with contextlib.ExitStack() as stack:
         subjects: dict[str, Subject] = {}
@@ -94,11 +92,11 @@ def measure(options: argparse.Namespace) -> Path:
         busy = round(os.getloadavg()[0], 1)
         figures = _take_turns(subjects, options.rounds, options.seconds)
     found = {
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "date": results.today(),
         "model": manifest.model.name,
-        "machine": results.machine(),
+        "machine": machine.facts(),
         "load_average_before": busy,  # processes that ran or wanted to, before the first measurement
-        "versions": results.versions(PACKAGES),
+        "versions": machine.versions(PACKAGES),
         "rival_versions": rival_versions,
         "texts": len(rows),
         "rounds": options.rounds,
@@ -110,12 +108,18 @@ def measure(options: argparse.Namespace) -> Path:
     return out
 
 
+def read_rows() -> list[tuple[str, str]]:
+    """40 rows of (instruction, text), from a few words to a paragraph."""
+    lines = TEXTS.read_text(encoding="utf-8").splitlines()
+    return [(instruction, text) for instruction, text in map(json.loads, lines)]
+
+
 def table(found: dict[str, Any]) -> str:
     """The results in Markdown."""
     figures: dict[str, dict[str, dict[str, Any]]] = found["figures"]
     clients = list(next(iter(figures.values())))
     header = ["", *(f"{count} client{'s' * (count != '1')}: requests/s, p50 / p99 ms" for count in clients)]
-    lines = [header, ["---", *["--:"] * len(clients)]]
+    lines = []
     for subject, by_clients in figures.items():
         cells = (
             f"{at['requests_per_s']:,.0f}, {at['p50_ms']:.1f} / {at['p99_ms']:.1f}"
@@ -129,7 +133,7 @@ def table(found: dict[str, Any]) -> str:
         f"{', '.join(f'{name} {version}' for name, version in libraries.items())}). "
         f"Medians of {found['rounds']} rounds in turn; load average before the first: {found['load_average_before']}."
     )
-    return heading + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{heading}\n\n{markdown.table(header, lines)}"
 
 
 def _take_turns(subjects: dict[str, Subject], rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
@@ -150,7 +154,7 @@ def _take_turns(subjects: dict[str, Subject], rounds: int, seconds: float) -> di
     return figures
 
 
-def _direct(model: INSTRUCTOR, rows: list[tuple[str, ...]]) -> Subject:
+def _direct(model: INSTRUCTOR, rows: list[tuple[str, str]]) -> Subject:
     """Threads that call `encode()`."""
 
     def run(clients: int, seconds: float) -> Latencies:

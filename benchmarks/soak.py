@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
 import re
@@ -26,16 +25,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from evaluation import results
-from evaluation.report import rewrite_block
+from common import machine, markdown, results
+from common.memory import memory
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
-from serving import PACKAGES, TEXTS
+from serving import PACKAGES, read_rows
 from soak_clients import BODY_TIMEOUT, CLIENTS, Pool, World, drive, large_batch
 
 LINES = 10  # of the table
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.subject.endswith(".json"):
-            found = json.loads(Path(options.subject).read_text(encoding="utf-8"))
+            found = results.read(Path(options.subject), "lines", "mistakes")
         else:
             out = _out(options)
             found = soak(options.subject, options.minutes * 60, options.seed)
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = table(found)
         sys.stdout.write(text + "\n")
         if options.readme:
-            rewrite_block(options.readme, text, "soak")
+            markdown.rewrite_block(options.readme, text, "soak")
     except (OSError, ValueError, ImportError, RuntimeError, BundleError, httpx.HTTPError) as error:
         sys.stderr.write(f"soak.py: error: {error}\n")
         return 1
@@ -76,7 +74,7 @@ def _out(options: argparse.Namespace) -> Path | None:
 def soak(bundle: str, seconds: float, seed: int = 0) -> dict[str, Any]:
     """Start the server, let everybody at it, stop it under load; what was found."""
     model = INSTRUCTOR(bundle, variant=VARIANT, device="cpu")
-    rows = [tuple(json.loads(line)) for line in TEXTS.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows()
     pool = Pool.of(model, rows)
     with tempfile.TemporaryFile() as log, _server(bundle, log) as (server, url):
         world = World("127.0.0.1", httpx.URL(url).port or 80, pool)
@@ -87,12 +85,12 @@ def soak(bundle: str, seconds: float, seed: int = 0) -> dict[str, Any]:
     if end["exit_status"] != 0:
         mistakes.append(f"the server ended with {end['exit_status']}")
     return {
-        "date": datetime.now(tz=timezone.utc).date().isoformat(),
+        "date": results.today(),
         "model": model.manifest.model.name,
         "variant": VARIANT,
         "engine": model.engine_name,
-        "machine": results.machine(),
-        "versions": results.versions((*PACKAGES, "instructor-onnx-kernels", "uvicorn")),
+        "machine": machine.facts(),
+        "versions": machine.versions((*PACKAGES, "instructor-onnx-kernels", "uvicorn")),
         "seconds": seconds,
         "clients": {name: count for name, (_, count) in CLIENTS.items()},
         "lines": lines,
@@ -186,11 +184,10 @@ def _line(
 def _usage(pid: int) -> dict[str, int]:
     """Memory in MB, descriptors and threads of a process."""
     process = Path(f"/proc/{pid}")
-    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     return {
-        "memory_mb": int(status["VmRSS"].split()[0]) >> 10,
+        "memory_mb": memory(pid)["resident"] >> 20,
         "descriptors": len(list((process / "fd").iterdir())),
-        "threads": int(status["Threads"]),
+        "threads": len(list((process / "task").iterdir())),
     }
 
 
@@ -210,8 +207,7 @@ def table(found: dict[str, Any]) -> str:
         "threads": lambda line: f"{line['threads']}",
         "mistakes": lambda line: f"{line['mistakes']}",
     }
-    lines = [list(columns), ["---", *["--:"] * (len(columns) - 1)]]
-    lines += [[cell(line) for cell in columns.values()] for line in found["lines"]]
+    lines = [[cell(line) for cell in columns.values()] for line in found["lines"]]
     counts = "; ".join(
         f"{name}: {', '.join(f'{times:,} {outcome}' for outcome, times in sorted(outcomes.items()))}"
         for name, outcomes in found["counts"].items()
@@ -222,7 +218,7 @@ def table(found: dict[str, Any]) -> str:
         f"included). Told to stop under load, the server exited with {found['end']['exit_status']} after "
         f"{found['end']['seconds']} s. Mistakes: {found['number_of_mistakes']}."
     )
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = markdown.table(list(columns), lines)
     return "\n\n".join([heading, rows, f"What became of their requests: {counts}.", *found["mistakes"]])
 
 

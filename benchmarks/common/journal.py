@@ -19,21 +19,21 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Those of the runs before; a line that was being written when one was killed is dropped."""
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        entries = []
-        for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                break
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        entries: list[dict[str, Any]] = []
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entries.append(json.loads(line))
+                except ValueError:
+                    break
+            path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
         return cls(path, entries)
 
     def add(self, kind: str, name: str, **measured: Any) -> None:
         """Keep what was measured of `name`, on disk at once."""
         entry = {"kind": kind, "name": name, **measured}
         self.entries.append(entry)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics.pairwise import paired_cosine_distances
 
 from evaluation import contrast
 from evaluation import data as sets
@@ -16,7 +16,7 @@ from evaluation.embedders import Column
 from evaluation.instructions import PLAIN, READINGS
 from evaluation.report import differences
 from evaluation.results import Results
-from evaluation.tasks import RETRIEVAL_TASKS, TASKS, Task
+from evaluation.tasks import RETRIEVAL_TASKS, TASKS, Task, paired_cosines
 
 Float32 = npt.NDArray[np.float32]
 Columns = Mapping[str, Column]
@@ -38,7 +38,7 @@ def judge_tasks(results: Results, columns: Columns, names: list[str], data: Path
 def judge_agreement(results: Results, columns: Columns, data: Path) -> None:
     """Cosines of every column to torch and to the reference, over all texts of the tasks that are done."""
     done = list(results.parts.get("tasks", {}))
-    wanted = _plain_pairs(results)
+    wanted = differences(asdict(results.subject))
     if all(results.parts.get("agreement", {}).get(a, {}).get(b, {}).get("tasks") == done for a, b in wanted):
         return
     cosines: dict[tuple[str, str], dict[str, npt.NDArray[np.float64]]] = {pair: {} for pair in wanted}
@@ -49,7 +49,7 @@ def judge_agreement(results: Results, columns: Columns, data: Path) -> None:
             instruction = results.subject.instructions[name][role]
             found = {key: column.vectors(instruction, distinct, "Cosines") for key, column in columns.items()}
             for a, b in wanted:
-                cosines[a, b][f"{name} {role}"] = _cosines(found[a], found[b])
+                cosines[a, b][f"{name} {role}"] = paired_cosines(found[a], found[b])
     for a in dict.fromkeys(a for a, _ in wanted):
         of_column = {
             b: {
@@ -109,15 +109,6 @@ def judge_mteb(results: Results, names: list[str], score: MtebScore) -> None:
 
 def _vectors(column: Column, task: Task, instructions: Mapping[str, str]) -> dict[str, Float32]:
     return {role: column.vectors(instructions[role], texts, task.title) for role, texts in task.texts.items()}
-
-
-def _plain_pairs(results: Results) -> list[tuple[str, str]]:
-    subject = results.subject
-    return differences({"columns": list(subject.columns), "reference": subject.reference})
-
-
-def _cosines(a: Float32, b: Float32) -> npt.NDArray[np.float64]:
-    return np.asarray(1 - paired_cosine_distances(a.astype(np.float64), b.astype(np.float64)))
 
 
 def _summary(cosines: npt.NDArray[np.float64]) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
+from common.markdown import table
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -23,21 +21,6 @@ def tables(results: dict[str, Any]) -> str:
     if parts.get("mteb"):
         sections.append(_mteb(results["subject"], parts["mteb"]))
     return "\n\n".join(sections)
-
-
-def rewrite_block(readme: Path, text: str, name: str = "quality") -> None:
-    """Put `text` between the markers `<!-- name:begin -->` and `<!-- name:end -->` of a Markdown file.
-
-    Raises:
-        ValueError: the file does not have both markers once, in order.
-    """
-    begin, end = (f"<!-- {name}:{side} -->" for side in ("begin", "end"))
-    content = readme.read_text(encoding="utf-8")
-    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
-        raise ValueError(f"{readme}: expected the lines {begin} and {end} once each, in this order.")
-    before, rest = content.split(begin)
-    after = rest.split(end)[1]
-    readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
 def differences(subject: dict[str, Any]) -> list[tuple[str, str]]:
@@ -76,7 +59,7 @@ def _scores(subject: dict[str, Any], tasks: dict[str, Any]) -> str:
             row = [task["title"], metric, *(f"{points[name]:.2f}" for name in columns)]
             rows.append(row + [_signed(points[name] - points[base]) for name, base in pairs])
     header = ["task", "metric", *columns, *(f"{name} − {base}" for name, base in pairs)]
-    return f"Scores and differences in points (times 100). {_resolution(subject, tasks)}\n\n" + _markdown(
+    return f"Scores and differences in points (times 100). {_resolution(subject, tasks)}\n\n" + table(
         header, rows, left=2
     )
 
@@ -109,7 +92,7 @@ def _agreement(agreement: dict[str, Any]) -> str:
         for other, found in others.items()
     ]
     header = ["variant", "to", "texts", "mean cosine", "1st percentile", "minimum"]
-    return "Cosine of each text's vector, over all texts above.\n\n" + _markdown(header, rows, left=2)
+    return "Cosine of each text's vector, over all texts above.\n\n" + table(header, rows, left=2)
 
 
 def _instructions(found: dict[str, Any]) -> str:
@@ -123,7 +106,7 @@ def _instructions(found: dict[str, Any]) -> str:
             task = found[name]
             scores = (f"{100 * task[kind]:.2f}" for kind in ("with", "without", "plain"))
             rows.append([task["title"], task["metric"], *scores])
-        sections.append(f"Retrieval under its instructions and others, {column}.\n\n" + _markdown(header, rows, left=2))
+        sections.append(f"Retrieval under its instructions and others, {column}.\n\n" + table(header, rows, left=2))
     if "neighbours" in found:
         near = found["neighbours"]
         header = ["instruction", "same tag", "same form"]
@@ -139,7 +122,7 @@ def _instructions(found: dict[str, Any]) -> str:
         sections.append(
             f"The same {near['titles']:,} StackOverflow titles under other instructions, {near['column']}: how many of "
             "a title's ten nearest share its tag, and how many its form (how to, why, yes or no, …).\n\n"
-            + _markdown(header, rows, left=1)
+            + table(header, rows)
         )
     return "\n\n".join(sections)
 
@@ -147,13 +130,7 @@ def _instructions(found: dict[str, Any]) -> str:
 def _mteb(subject: dict[str, Any], tasks: dict[str, Any]) -> str:
     columns = [name for name in subject["columns"] if name != "torch"]
     rows = [[name, *(f"{100 * scores[column]:.2f}" for column in columns)] for name, scores in tasks.items()]
-    return "MTEB tasks, their main score by mteb itself.\n\n" + _markdown(["task", *columns], rows, left=1)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """A table; all but the first `left` columns are aligned to the right."""
-    rule = ["---"] * left + ["--:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+    return "MTEB tasks, their main score by mteb itself.\n\n" + table(["task", *columns], rows)
 
 
 def _signed(points: float) -> str:

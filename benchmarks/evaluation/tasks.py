@@ -49,7 +49,7 @@ def stsb(folder: Path, limit: int | None = None) -> Task:
 
     def score(vectors: Vectors) -> Scores:
         first, second = np.split(vectors["text"], [len(pairs.first)])
-        return {"spearman": float(spearmanr(_paired_cosines(first, second), pairs.scores).statistic)}
+        return {"spearman": float(spearmanr(paired_cosines(first, second), pairs.scores).statistic)}
 
     return Task("stsb", "STS-B test", {"spearman": "Spearman"}, {"text": pairs.first + pairs.second}, score)
 
@@ -146,11 +146,11 @@ def _billboard(name: str, title: str, rated: sets.Rated) -> Task:
     def score(vectors: Vectors) -> Scores:
         hypotheses, others = np.split(vectors["text"], [len(rated.hypotheses)])
         repeated = np.repeat(hypotheses, [len(texts) for texts in rated.references], axis=0)
-        closest = np.maximum.reduceat(_paired_cosines(repeated, others), starts)
+        closest = np.maximum.reduceat(paired_cosines(repeated, others), starts)
         return {"pearson": float(pearsonr(closest, rated.scores).statistic)}
 
     return Task(name, title, {"pearson": "Pearson"}, {"text": rated.hypotheses + references}, score)
 
 
-def _paired_cosines(a: Float32, b: Float32) -> npt.NDArray[np.float64]:
+def paired_cosines(a: Float32, b: Float32) -> npt.NDArray[np.float64]:
     return np.asarray(1 - paired_cosine_distances(a.astype(np.float64), b.astype(np.float64)))

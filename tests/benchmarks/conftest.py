@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+EMBEDDED = PROJECT / "runtime" / "instructor_onnx" / "instructor-mini"
 sys.path.insert(0, str(PROJECT / "benchmarks"))  # as `python benchmarks/quality.py` has it
 
 WORDS = [

@@ -17,6 +17,8 @@ from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 from instructor_onnx import Manifest, native
 from instructor_onnx.tokens import Tokenizer
 
+from tests.benchmarks.conftest import EMBEDDED
+
 BROKEN = Rival("broken rival", "no_such_adapter", "", MAIN, ())
 QUANTIZED = "onnxruntime quantize_dynamic int8, our graph"
 
@@ -171,8 +173,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Capt
 def test_a_bundle_needs_its_checkpoint_and_fp32(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([str(bundle)]) == 1
     assert "--checkpoint" in capsys.readouterr().err
-    embedded = Path(compare.__file__).parents[1] / "runtime" / "instructor_onnx" / "instructor-mini"
-    assert compare.main([str(embedded), "--checkpoint", str(bundle)]) == 1
+    assert compare.main([str(EMBEDDED), "--checkpoint", str(bundle)]) == 1
     assert "no fp32 variant" in capsys.readouterr().err
 
 

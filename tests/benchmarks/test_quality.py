@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 import quality
-from evaluation import instructions, report, results
+from common.markdown import marks
+from common.results import read
+from evaluation import instructions, report
+from evaluation.results import Results
 from evaluation.tasks import TASKS
 from instructor_onnx import native
 
 from tests.benchmarks.conftest import PROJECT
 
-MARKED = f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nThe rest.\n"
+BEGIN, END = marks("quality")
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +94,7 @@ def test_a_stopped_run_keeps_finished_tasks_and_the_old_file(
             quality.main(limited)
     assert json.loads(out.read_text()) == before
     with monkeypatch.context() as patch:
-        patch.setattr(results.Results, "add", _forbidden_for("tasks", "stsb", results.Results.add))
+        patch.setattr(Results, "add", _forbidden_for("tasks", "stsb", Results.add))
         assert quality.main(limited) == 0
     after = json.loads(out.read_text())
     assert list(after["parts"]["tasks"]) == ["stsb", "xquad"]
@@ -103,7 +106,7 @@ def test_a_stopped_run_keeps_finished_tasks_and_the_old_file(
 
 
 def test_the_table_says_what_was_measured(judged: tuple[Path, list[str]]) -> None:
-    found = results.read(judged[0])
+    found = read(judged[0], "parts")
     found["subject"]["columns"] = ["torch", "fp32", "int8"]  # of those that there are
     found["parts"]["tasks"]["stsb"]["scores"] = {
         "torch": {"spearman": 0.75},
@@ -124,25 +127,16 @@ def test_the_table_says_what_was_measured(judged: tuple[Path, list[str]]) -> Non
 
 def test_the_readme_block_is_rewritten(judged: tuple[Path, list[str]], tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(MARKED)
+    readme.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nThe rest.\n")
     for _ in range(2):  # and again the same
         assert quality.main([str(judged[0]), "--readme", str(readme)]) == 0
         text = readme.read_text()
-        assert text.startswith(f"# Title\n\n{report.BEGIN}\ninstructor-base, judged by `benchmarks/quality.py` on ")
-        assert text.endswith(f".png)\n{report.END}\n\nThe rest.\n")
+        assert text.startswith(f"# Title\n\n{BEGIN}\ninstructor-base, judged by `benchmarks/quality.py` on ")
+        assert text.endswith(f".png)\n{END}\n\nThe rest.\n")
         (link,) = re.findall(r"!\[.*\]\((.*)\)", text)
         assert (tmp_path / link).is_file()
         assert "old" not in text
         assert text.count("| task | metric |") == 2
-
-
-@pytest.mark.parametrize("text", ["no markers", f"{report.BEGIN} only", f"{report.END}{report.BEGIN}", MARKED * 2])
-def test_a_readme_without_the_markers_is_left_alone(text: str, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(ValueError, match="once each"):
-        report.rewrite_block(readme, "new")
-    assert readme.read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -215,7 +209,7 @@ def _interrupted(*_: Any) -> Any:
 
 
 def _forbidden_for(section: str, name: str, original: Any) -> Any:
-    def add(self: results.Results, of: str, part: str, measured: dict[str, Any]) -> None:
+    def add(self: Results, of: str, part: str, measured: dict[str, Any]) -> None:
         assert (of, part) != (section, name), "this was done before"
         original(self, of, part, measured)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EMBEDDED = Path(__file__).parents[2] / "runtime" / "instructor_onnx" / "instructor-mini"
+from tests.benchmarks.conftest import EMBEDDED
 
 
 @pytest.mark.slow
@@ -37,3 +37,7 @@ def test_an_error_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert serving.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("serving.py: error: ")
+    other = tmp_path / "other.json"
+    other.write_text("[]")
+    assert serving.main([str(other)]) == 1
+    assert "not a results file" in capsys.readouterr().err

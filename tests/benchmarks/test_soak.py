@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-EMBEDDED = Path(__file__).parents[2] / "runtime" / "instructor_onnx" / "instructor-mini"
+from tests.benchmarks.conftest import EMBEDDED
+
 RIGHT, WRONG = [[0.5, 0.25]], [[0.5, 0.125]]
 
 
@@ -87,3 +88,7 @@ def test_an_error_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert soak.main([str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("soak.py: error: ")
+    other = tmp_path / "other.json"
+    other.write_text("[]")
+    assert soak.main([str(other)]) == 1
+    assert "not a results file" in capsys.readouterr().err
