@@ -57,3 +57,13 @@ def test_a_bad_file_is_named(tmp_path: Path, content: str, message: str) -> None
         read_medi(path)
     with pytest.raises(FileNotFoundError, match="no MEDI file"):
         read_medi(tmp_path / "absent.json")
+
+
+def test_the_documented_rows_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text("utf-8")
+    path = tmp_path / "rows.json"
+    path.write_text(page.partition("```json\n")[2].partition("```")[0], "utf-8")
+    rows = read_medi(path)
+    assert len(rows) == 10
+    assert {row.task_id for row in rows} == {0, 1}
+    assert all(row.key != row.neg_key for row in rows)

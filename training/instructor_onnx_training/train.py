@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from instructor_onnx.tokens import Tokenizer
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from instructor_onnx_training.losses import contrastive_loss, distillation_loss
 from instructor_onnx_training.medi import MediRow
@@ -119,7 +120,8 @@ def train(
     model.train()
     losses: list[float] = []
     started, texts_seen = time.monotonic(), 0
-    with tqdm(total=options.steps, initial=first, unit="step", disable=not progress, desc="train") as bar:
+    bar = tqdm(total=options.steps, initial=first, unit="step", disable=not progress, desc="train")
+    with bar, logging_redirect_tqdm():  # lines of the log above the bar, not in it
         for step in range(first, options.steps):
             rate = options.learning_rate * schedule(step, options)
             for group in optimizer.param_groups:
