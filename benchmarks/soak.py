@@ -34,7 +34,7 @@ from common import machine, markdown, results
 from common.memory import memory
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from serving import PACKAGES, read_rows
-from soak_clients import BODY_TIMEOUT, CLIENTS, Pool, World, drive, large_batch
+from soak_clients import ACCEPTED, BODY_TIMEOUT, CLIENTS, Pool, World, drive, large_batch
 
 LINES = 10  # of the table
 VARIANT = "int8"
@@ -130,6 +130,7 @@ async def _everyone(
         ]
         while await _in_progress(http) < LAST_WAVE:
             await asyncio.sleep(0.005)
+        await asyncio.sleep(ACCEPTED)  # other clients' requests are in that number too
         world.stopping, world.told_to_stop = True, time.monotonic()
         server.send_signal(signal.SIGTERM)
         await asyncio.gather(*clients, *wave)
