@@ -12,10 +12,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from instructor_onnx import __version__
 from instructor_onnx.bundle import (
     FORMAT_VERSION,
@@ -37,7 +35,6 @@ from instructor_onnx.inputs import Row
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from instructor_onnx_export.config import Config
 from instructor_onnx_export.folder import shown
 from instructor_onnx_export.graph import write_graph
 from instructor_onnx_export.linear import Precision
@@ -45,7 +42,7 @@ from instructor_onnx_export.model_file import MODEL_FILE, WEIGHTS_FILE, RangeErr
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.stages import Stage, stages
 from instructor_onnx_export.staging import ExportError, staged
-from instructor_onnx_export.variants import VARIANTS
+from instructor_onnx_export.variants import VARIANTS, Spec, Tensors
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
 
 DEVICES = VARIANTS  # as tests/runtime calls them
@@ -53,13 +50,6 @@ DEVICES = VARIANTS  # as tests/runtime calls them
 Failures = dict[str, Exception]  # by variant: why it cannot be had
 
 logger = logging.getLogger(__name__)
-
-
-class Plan(NamedTuple):
-    """How a variant is written."""
-
-    weights: Mapping[str, torch.Tensor]
-    precision: Precision
 
 
 def export(
@@ -118,10 +108,10 @@ def export(
             source = read_checkpoint(checkpoint, hub)
         oracle = Oracle(source)
         expected = _expected(source, oracle, stage)
-        plans, failed = _plans(source, oracle, variants, texts, stage)
+        specs = [VARIANTS[variant] for variant in variants]
+        migrated, inputs = _calibrated(source, oracle, specs, texts, stage)
         del oracle
-        written, unwritten = _written(folder, source.config, plans, stage)
-        failed |= unwritten
+        written, failed = _written(folder, source, specs, migrated, inputs, stage)
         if not written:
             raise _summed_up(failed)
         with stage("Hashing"):
@@ -129,7 +119,7 @@ def export(
             manifest = _manifest(folder, source, name, written)
             manifest.write(folder)
         # The mapped files would count twice beside the models that are opened next.
-        del source, plans, written
+        del source, migrated, inputs, written
         _return_memory()
         manifest, wrong = _verified(folder, manifest, expected, min_cosine, num_threads, stage)
         failed |= wrong
@@ -203,51 +193,38 @@ def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
     return expected
 
 
-def _plans(
-    source: Checkpoint, oracle: Oracle, variants: Sequence[str], texts: list[Row], stage: Stage
-) -> tuple[dict[str, Plan], Failures]:
-    """What each variant is written from: the checkpoint's weights or those with outliers migrated, and how.
-
-    Raises:
-        RangeError: none can be written.
-    """
-    specs = [VARIANTS[name] for name in variants]
-    inputs: Mapping[str, torch.Tensor] = {}
-    migrated = source.weights
-    if any(spec.calibrated for spec in specs):
-        with stage("Calibrating", len(texts), "row") as bar:
-            observed = observe(oracle, source.config, texts, bar.update)
-        inputs = samples(observed, source.config)
-        if any(spec.migrated for spec in specs):
-            with stage("Migrating outliers", len(observed), "product") as bar:
-                migrated = smooth(source.weights, source.config, observed, bar.update)
-    plans: dict[str, Plan] = {}
-    failed: Failures = {}
-    for spec in specs:
-        weights = migrated if spec.migrated else source.weights
-        try:
-            plans[spec.name] = Plan(weights, spec.precision(source.config, weights, inputs))
-        except RangeError as error:
-            failed[spec.name] = error.with_traceback(None)  # which would keep the weights
-    if not plans:
-        raise _summed_up(failed)
-    return plans, failed
+def _calibrated(
+    source: Checkpoint, oracle: Oracle, specs: Sequence[Spec], texts: list[Row], stage: Stage
+) -> tuple[Tensors, Tensors]:
+    """The weights with outliers migrated and the inputs seen of each product, where one of `specs` asks for them."""
+    if not any(spec.calibrated for spec in specs):
+        return source.weights, {}
+    with stage("Calibrating", len(texts), "row") as bar:
+        observed = observe(oracle, source.config, texts, bar.update)
+    inputs = samples(observed, source.config)
+    if not any(spec.migrated for spec in specs):
+        return source.weights, inputs
+    with stage("Migrating outliers", len(observed), "product") as bar:
+        return smooth(source.weights, source.config, observed, bar.update), inputs
 
 
 def _written(
-    folder: Path, config: Config, plans: Mapping[str, Plan], stage: Stage
+    folder: Path, source: Checkpoint, specs: Sequence[Spec], migrated: Tensors, inputs: Tensors, stage: Stage
 ) -> tuple[dict[str, Precision], Failures]:
     """Write the models; those that could be, and why others could not."""
     written: dict[str, Precision] = {}
     failed: Failures = {}
-    for variant, (weights, precision) in plans.items():
+    for spec in specs:
+        weights = migrated if spec.migrated else source.weights
         try:
-            with stage(f"Writing {variant}", config.num_layers + 1, "layer") as bar:
-                write_graph(folder / variant, config, weights, precision, bar.update)
-            written[variant] = precision
+            with stage(f"Writing {spec.name}", source.config.num_layers + 1, "layer") as bar:
+                precision = spec.precision(source.config, weights, inputs)
+                write_graph(folder / spec.name, source.config, weights, precision, bar.update)
+            written[spec.name] = precision
         except RangeError as error:
-            shutil.rmtree(folder / variant)
-            failed[variant] = error.with_traceback(None)  # which would keep the weights
+            with contextlib.suppress(FileNotFoundError):  # where it failed before the first weight
+                shutil.rmtree(folder / spec.name)
+            failed[spec.name] = error.with_traceback(None)  # which would keep the weights
     return written, failed
 
 
