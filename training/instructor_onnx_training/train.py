@@ -128,8 +128,7 @@ def train(
                 group["lr"] = rate
             batch = plan[step]
             if batch.kind == "medi":
-                examples = [rows[i] for i in batch.rows]
-                loss = _medi_loss(*_embed_medi(model, tokenizer, examples, options), examples, options)
+                loss, _ = _medi_loss(model, tokenizer, [rows[i] for i in batch.rows], options)
             else:
                 loss = _taught_loss(model, tokenizer, taught, batch, options, step)
             optimizer.zero_grad(set_to_none=True)
@@ -175,18 +174,15 @@ def _recent(losses: Sequence[float], kinds: Sequence[str]) -> str:
 
 @torch.inference_mode()
 def _score(model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions) -> str:
-    """The mean loss of rows in batches as in training, and how many have the query nearer to the right text."""
+    """Loss and accuracy of rows in batches as in training."""
     was_training = model.training
     model.eval()
-    losses, right, counts = [], 0, []
-    for batch in medi_epoch([row.task_id for row in rows], batch_size=options.batch_size, seed=options.seed, epoch=0):
-        examples = [rows[i] for i in batch]
-        query, positive, negative = _embed_medi(model, tokenizer, examples, options)
-        losses.append(_medi_loss(query, positive, negative, examples, options).item())
-        right += int(((query * positive).sum(1) > (query * negative).sum(1)).sum())
-        counts.append(len(batch))
+    batches = medi_epoch([row.task_id for row in rows], batch_size=options.batch_size, seed=options.seed, epoch=0)
+    scores = [_medi_loss(model, tokenizer, [rows[i] for i in batch], options) for batch in batches]
     model.train(was_training)
-    return f"held-out loss {np.average(losses, weights=counts):.4f}, accuracy {right / sum(counts):.3f}"
+    loss = np.average([loss.item() for loss, _ in scores], weights=[len(batch) for batch in batches])
+    right = torch.cat([nearer for _, nearer in scores])
+    return f"held-out loss {loss:.4f}, accuracy {right.float().mean():.3f}"
 
 
 def _optimizer(model: Embedder, options: TrainOptions) -> torch.optim.AdamW:
@@ -195,25 +191,16 @@ def _optimizer(model: Embedder, options: TrainOptions) -> torch.optim.AdamW:
     )
 
 
-def _embed_medi(
+def _medi_loss(
     model: Embedder, tokenizer: Tokenizer, rows: Sequence[MediRow], options: TrainOptions
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss, and of each row whether its query is nearer to the right text than to the wrong one: bool [rows]."""
     query = _embed(model, tokenizer, [row.query for row in rows], options)
     positive = _embed(model, tokenizer, [row.pos for row in rows], options)
     negative = _embed(model, tokenizer, [row.neg for row in rows], options)
-    return query, positive, negative
-
-
-def _medi_loss(
-    query: torch.Tensor,
-    positive: torch.Tensor,
-    negative: torch.Tensor,
-    rows: Sequence[MediRow],
-    options: TrainOptions,
-) -> torch.Tensor:
     keys = np.array([row.key for row in rows])
     neg_keys = np.array([row.neg_key for row in rows])
-    return contrastive_loss(
+    loss = contrastive_loss(
         query,
         positive,
         negative,
@@ -221,6 +208,7 @@ def _medi_loss(
         negative_is_false=torch.from_numpy(keys[:, None] == neg_keys[None, :]).to(query.device),
         query_is_false=torch.from_numpy(keys[:, None] == keys[None, :]).to(query.device),
     )
+    return loss, (query * positive).sum(1) > (query * negative).sum(1)
 
 
 def _taught_loss(
