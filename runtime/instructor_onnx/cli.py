@@ -65,8 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        expected = isinstance(error, EXPECTED_ERRORS) or type(error).__module__.startswith("instructor_onnx_export.")
-        if args.debug or not expected:
+        if args.debug or not isinstance(error, EXPECTED_ERRORS):
             raise
         # What the system or the memory refused may be granted the next time; our own errors say what to change first.
         same = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
