@@ -63,8 +63,12 @@ def judge_bundle(options: argparse.Namespace) -> Path:
     manifest = Manifest.read(folder)
     variants = _variants(options.variants, manifest)
     threads = options.threads or available_cpus()
-    names = [name + NATIVE * (engine == "native") for name in variants for engine in engines(manifest, name)]
-    embedders: dict[str, Embedder] = {name: BundleEmbedder(folder, *_part(name), threads) for name in names}
+    runs = {
+        variant + NATIVE * (engine == "native"): (variant, engine)
+        for variant in variants
+        for engine in engines(manifest, variant)
+    }
+    embedders: dict[str, Embedder] = {column: BundleEmbedder(folder, *run, threads) for column, run in runs.items()}
     if options.checkpoint:
         embedders = {TORCH: _torch(options.checkpoint, threads), **embedders}
     columns = {name: Column(name, embedder, options.cache) for name, embedder in embedders.items()}
@@ -89,7 +93,7 @@ def judge_bundle(options: argparse.Namespace) -> Path:
         judge.judge_agreement(found, columns, options.data)
         judge.judge_instructions(found, columns, options.data)
         if options.mteb:
-            judge.judge_mteb(found, options.mteb, _mteb(folder, threads, published))
+            judge.judge_mteb(found, options.mteb, _mteb(folder, runs, threads, published))
     found.finish()
     return out
 
@@ -106,23 +110,20 @@ def _variants(wanted: list[str] | None, manifest: Manifest) -> list[str]:
     return wanted or cpu_variants(manifest)
 
 
-def _part(column: str) -> tuple[str, str]:
-    """The variant and the engine of a column."""
-    return (column.removesuffix(NATIVE), "native") if column.endswith(NATIVE) else (column, "onnxruntime")
-
-
 def _torch(checkpoint: Path, threads: int) -> Embedder:
     from evaluation.torch_model import TorchEmbedder
 
     return TorchEmbedder.load(checkpoint, threads)
 
 
-def _mteb(folder: Path, threads: int, published: dict[str, str | dict[str, str]]) -> Callable[[str, str], float]:
+def _mteb(
+    folder: Path, runs: dict[str, tuple[str, str]], threads: int, published: dict[str, str | dict[str, str]]
+) -> Callable[[str, str], float]:
     from mteb_adapter import MTEBEncoder, main_score
 
-    def score(variant: str, task: str) -> float:
-        name, engine = _part(variant)
-        model = INSTRUCTOR(folder, variant=name, device="cpu", engine=engine, num_threads=threads)
+    def score(column: str, task: str) -> float:
+        variant, engine = runs[column]
+        model = INSTRUCTOR(folder, variant=variant, device="cpu", engine=engine, num_threads=threads)
         return main_score(MTEBEncoder(model, published), task)
 
     return score

@@ -20,8 +20,10 @@ from comparison.report import QUIET
 from comparison.rivals import TORCH_FP32, Job, Rival
 from comparison.work import Work
 
-QUERY_SECONDS, QUERY_CALLS = 0.5, 25  # of one round of a single query: calls until either is reached
-SHAPE_SECONDS, SHAPE_CALLS = 0.3, 5
+CALLS = {
+    "query": (0.5, 25),
+    "shape": (0.3, 5),
+}  # of one round, by kind of work: calls until seconds or number is reached
 TUNE_SECONDS = 3  # of trying one batching: a second call if the first took less
 LONGEST_CALL = 60  # seconds: a call that would take longer, by the rows tuned on, is left out
 SLOW = 6.0  # a rival this many times slower than torch fp32 is timed in the first round of a work only
@@ -180,19 +182,16 @@ def busy() -> float:
 def _rounds(run: Run, processes: dict[str, Process]) -> None:
     """Every work in turns: a round is one measurement of each rival, the order turned by one each round."""
     for item in run.work:
-        if item.kind in ("query", "shape") or item.name == "mixed 0":
+        if item.kind in CALLS or item.name == "mixed 0":
             run.journal.add("busy", "", work=item.name, share=(share := busy()))
             run.journal.add("limits", "", **limits.measure(run.job.threads))
             if share > QUIET:
                 tqdm.write(
                     f"{item.name}: others keep {share:.0%} of this machine busy. The figures will not be worth much."
                 )
-        if item.kind == "query":
+        if item.kind in CALLS:
             for index in tqdm(range(run.plan.rounds), desc=item.name, unit="round"):
-                _round(run, processes, item.name, item, index, QUERY_SECONDS, QUERY_CALLS)
-        elif item.kind == "shape":
-            for index in tqdm(range(run.plan.rounds), desc=item.name, unit="round"):
-                _round(run, processes, item.name, item, index, SHAPE_SECONDS, SHAPE_CALLS)
+                _round(run, processes, item.name, item, index, *CALLS[item.kind])
     slices = [item for item in run.work if item.kind == "mixed"][: run.plan.mixed_slices]
     started = time.monotonic()
     for index, item in enumerate(tqdm(slices, desc="mixed", unit="slice")):
