@@ -366,7 +366,7 @@ class TestLoading:
         assert str(refused.value).endswith("there are fp32, int8, int4, fp16, bf16.")
 
     def test_what_can_be_exported(self) -> None:
-        assert tuple(pipeline.DEVICES) == model_module.EXPORTED
+        assert tuple(pipeline.VARIANTS) == model_module.EXPORTED
 
     def test_a_torch_device(self, bundle: Path) -> None:
         found = INSTRUCTOR(bundle, device=torch.device("cpu"))
