@@ -86,9 +86,10 @@ def test_a_pickle_is_not_read(editable: Path) -> None:
         Teacher.load(str(editable))
 
 
-def test_code_of_the_models_own_is_not_run(editable: Path) -> None:
-    edit_module(editable, 0, type="custom_code.Transformer")
-    with pytest.raises(CheckpointError, match=r"custom_code.Transformer is code of the model's own; it is not run"):
+@pytest.mark.parametrize("kind", ["custom_code.Transformer", "sentence_transformers.models.Router"])
+def test_code_that_the_model_names_is_not_run(editable: Path, kind: str) -> None:
+    edit_module(editable, 0, type=kind)
+    with pytest.raises(CheckpointError, match=f"found a module of type {kind}, expected .*other code is not run"):
         Teacher.load(str(editable))
 
 

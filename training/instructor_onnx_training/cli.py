@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from instructor_onnx import hub
-from instructor_onnx.bundle import BundleError
-from instructor_onnx_export.checkpoint import CheckpointError, read_checkpoint
+from instructor_onnx.bundle import InstructorOnnxError
+from instructor_onnx_export.checkpoint import read_checkpoint
 
 from instructor_onnx_training.card import training_card
 from instructor_onnx_training.files import alone
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone(parsed.out):
             parsed.verb(parsed)
-    except (ValueError, OSError, ImportError, FloatingPointError, BundleError, CheckpointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, InstructorOnnxError) as error:
         log.error("error: %s", " ".join(str(error).split()))
         return 1
     except KeyboardInterrupt:

@@ -16,6 +16,8 @@ MINIS_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_TOKENS = 128  # what MINIS_TEACHER itself was trained with (its model card), and half the cost of its limit of 256
 SHARD = 8_192  # texts a file: what a killed run loses at most
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # of a hub repository: no pickles, no code
+# A module names a class, which is imported: these read safetensors and run nothing that the model brings.
+KINDS = ("Transformer", "Pooling", "Dense", "Normalize", "StaticEmbedding")
 log = logging.getLogger(__name__)
 
 
@@ -58,14 +60,20 @@ class Teacher:
 
 
 def _check(folder: CheckpointFolder) -> None:
-    """modules.json names classes, which are imported: none but the library's own; and pickles are not read."""
+    """
+    Raises:
+        CheckpointError: a module is not one of KINDS, or lies elsewhere, or its weights are a pickle.
+    """
     path, modules = folder.root / "modules.json", folder.json("modules.json")
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise CheckpointError(f"{path}: expected a list of objects, a module each. Copy the checkpoint again, whole.")
     for module in modules:
         kind, where = str(module.get("type")), str(module.get("path"))
-        if not kind.startswith("sentence_transformers."):
-            raise CheckpointError(f"{path}: module type {brief(kind)} is code of the model's own; it is not run.")
+        if not kind.startswith("sentence_transformers.") or kind.rpartition(".")[2] not in KINDS:
+            raise CheckpointError(
+                f"{path}: found a module of type {brief(kind)}, expected {', '.join(KINDS)} of sentence_transformers; "
+                "other code is not run. Name another teacher."
+            )
         folder.find(join(where, "config.json"), named_by="modules.json")  # refuses a path out of the folder
         files = [file.name for file in (folder.root / where).glob("*")]
         if any(name.endswith(".bin") for name in files) and not any(name.endswith(".safetensors") for name in files):
