@@ -20,10 +20,8 @@ from comparison.report import QUIET
 from comparison.rivals import TORCH_FP32, Job, Rival
 from comparison.work import Work
 
-CALLS = {
-    "query": (0.5, 25),
-    "shape": (0.3, 5),
-}  # of one round, by kind of work: calls until seconds or number is reached
+# Of one round of a query or a shape: calls until the seconds or the number is reached.
+CALLS = {"query": (0.5, 25), "shape": (0.3, 5)}
 TUNE_SECONDS = 3  # of trying one batching: a second call if the first took less
 LONGEST_CALL = 60  # seconds: a call that would take longer, by the rows tuned on, is left out
 SLOW = 6.0  # a rival this many times slower than torch fp32 is timed in the first round of a work only
