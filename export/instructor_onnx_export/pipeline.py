@@ -45,7 +45,6 @@ from instructor_onnx_export.staging import ExportError, staged
 from instructor_onnx_export.variants import VARIANTS, Spec, Tensors
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows
 
-
 Failures = dict[str, Exception]  # by variant: why it cannot be had
 
 logger = logging.getLogger(__name__)
