@@ -32,9 +32,9 @@ fuzz: $(VENV)/installed  ## hostile input of every kind, for longer than `make c
 soak: $(VENV)/installed  ## 30 minutes of a server ($(BUNDLE)) under everything at once
 	$(BIN)/python benchmarks/soak.py $(BUNDLE) --out
 
-quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the README's tables
+quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the tables of docs/benchmarks.md
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --variants fp32,int8,int4 --overwrite
-	$(BIN)/python benchmarks/quality.py demo-bundle --checkpoint checkpoints/instructor-mini --readme README.md
+	$(BIN)/python benchmarks/quality.py demo-bundle --checkpoint checkpoints/instructor-mini --readme docs/benchmarks.md
 
 # What `make bench` compares: `make bench BUNDLE=b CHECKPOINT=c OPTIONS='--slice-rows 20 --rounds 3'`.
 BUNDLE ?= demo-bundle

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 """The GPU's tests and its benchmark, in one go, on a machine with an NVIDIA GPU and onnxruntime-gpu.
 
-    python benchmarks/cuda_bench.py --readme README.md
+    python benchmarks/cuda_bench.py --readme docs/benchmarks.md
 
 Needs no installation of this project: its folders are put on the path. Every step is a process of its own with a time
 limit, and what it found is written at once to benchmarks/results/cuda-<GPU>.json. When --minutes are over, it stops;
 the same command goes on where it stopped. Steps: the tests of tests/cuda; the GPU's matrix peak; for each shape its
 checkpoint (random weights; "mini" is trained), its export with verification on the GPU, and the rivals, one round
-after the other; the README's tables.
+after the other; the tables of docs/benchmarks.md.
 
 Timed: tokens in host memory -> vectors in host memory, texts sorted by length, each rival in the better of two batch
 sizes, medians; "from strings" with tokenising. Not timed: loading and compiling. Memory is the device's: weights,

@@ -3,7 +3,7 @@
 
     python benchmarks/quality.py BUNDLE --checkpoint CHECKPOINT      # everything; goes on where it was stopped
     python benchmarks/quality.py BUNDLE --tasks stsb,xquad --limit 200 --out quick.json
-    python benchmarks/quality.py benchmarks/results/quality-X.json --readme README.md    # only the tables
+    python benchmarks/quality.py benchmarks/results/quality-X.json --readme docs/benchmarks.md    # only the tables
 
 Needs the extra `quality`; --checkpoint needs `export` too, and --mteb the package mteb. What is measured: the
 vectors as `INSTRUCTOR.encode` returns them, on the CPU. What is not: speed.

@@ -3,7 +3,7 @@
 
     instructor-onnx export checkpoints/instructor-mini demo-bundle
     python benchmarks/serving.py demo-bundle --checkpoint checkpoints/instructor-mini --rival-python ENV/bin/python
-    python benchmarks/serving.py benchmarks/results/serving-X.json --readme README.md       # only the table
+    python benchmarks/serving.py benchmarks/results/serving-X.json --readme docs/benchmarks.md       # only the table
 
 1, 8 and 32 clients, each sending one text under an instruction after another, as fast as it is answered. Timed: from
 sending a request to having its whole answer, JSON written but not parsed; of `encode()`, called with one row by as

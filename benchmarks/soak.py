@@ -2,7 +2,7 @@
 """A server under everything at once, for as long as one likes: does it stay right, and as small as it was?
 
     python benchmarks/soak.py BUNDLE --minutes 30 --out
-    python benchmarks/soak.py benchmarks/results/soak-X.json --readme README.md       # only the table
+    python benchmarks/soak.py benchmarks/results/soak-X.json --readme docs/benchmarks.md       # only the table
 
 `instructor-onnx serve` (int8) is a process of its own, and the clients of `soak_clients.py` are another on the same
 cores: single queries, batches, long texts, token ids; clients that are slow, stall, do not read, leave or send
