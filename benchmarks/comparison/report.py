@@ -75,7 +75,7 @@ def tables(shown: Sequence[Shown], beside: Path | None = None) -> str:
 
 
 def overview(shown: Sequence[Shown]) -> str:
-    """One short table of IN_SHORT, or of all where it is not there: a query and mixed lengths, ours and the best rival."""
+    """One short table, of IN_SHORT where it is there: a query and mixed lengths, ours and the best rival."""
     shown = [one for one in shown if one.model == IN_SHORT] or shown
     columns = [name for name in SHORT if any(name in one.rivals for one in shown)]
     rows = []

@@ -18,11 +18,12 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from instructor_onnx import lock
 from instructor_onnx.bundle import MANIFEST, InstructorOnnxError
-from instructor_onnx.resume import sync_folder, try_lock
+from instructor_onnx.resume import sync_folder
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
@@ -48,7 +49,7 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         place = _followed(target)
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(place)
+        held = _locked(place)
     except OSError as error:
         raise ExportError(f"{target}: cannot be written there ({error.strerror}); name another folder.") from None
     try:
@@ -63,7 +64,7 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
-        _unlock(place, lock)
+        lock.release(_lock_file(place), held)
 
 
 def _followed(target: Path) -> Path:
@@ -90,33 +91,14 @@ def _lock_file(place: Path) -> Path:
 
 
 def _locked(place: Path) -> int:
-    """A descriptor of the lock file, locked; of the file that bears the name, not of one that was removed meanwhile."""
-    while True:
-        lock = os.open(_lock_file(place), os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try_lock(lock)
-            if os.path.samestat(os.fstat(lock), _lock_file(place).stat()):
-                return lock
-        except FileNotFoundError:
-            pass  # as where another file bears it: its owner has ended, try again
-        except (BlockingIOError, PermissionError):  # the latter on Windows
-            os.close(lock)
-            raise ExportError(f"{place}: another export writes there. Wait for it, or name another folder.") from None
-        except OSError as error:
-            os.close(lock)
-            raise ExportError(
-                f"{place}: the file system cannot lock files ({error.strerror}). Export to a local folder, and move it."
-            ) from None
-        os.close(lock)
-
-
-def _unlock(place: Path, lock: int) -> None:
-    if os.name == "posix":
-        _lock_file(place).unlink(missing_ok=True)  # while it is held: afterwards it may be another's
-    os.close(lock)
-    if os.name != "posix":
-        with suppress(OSError):  # Windows removes no open file, so not another's either
-            _lock_file(place).unlink()
+    try:
+        return lock.acquire(_lock_file(place))
+    except BlockingIOError:
+        raise ExportError(f"{place}: another export writes there. Wait for it, or name another folder.") from None
+    except lock.CannotLockError as error:
+        raise ExportError(
+            f"{place}: the file system cannot lock files ({error.strerror}). Export to a local folder, and move it."
+        ) from None
 
 
 def _clear(place: Path) -> None:

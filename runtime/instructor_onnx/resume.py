@@ -13,13 +13,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instructor_onnx import lock
 from instructor_onnx.writers import DATA, MERGED, PARTS
 
 STATE_VERSION = 2
@@ -91,51 +91,43 @@ def _digest(data: dict[str, Any]) -> str:
 def work_folder(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if need be, for this process; leave none behind that has nothing to resume.
 
-    The lock is the system's and ends with the process, however it dies.
-
     Raises:
         RuntimeError: another process holds it.
         FileExistsError: something in its place, or in it, is not of this program's making.
     """
-    with suppress(FileExistsError):
-        folder.mkdir()
-    if folder.is_symlink() or not folder.is_dir():
-        raise FileExistsError(f"{folder}: is no folder, and the unfinished output goes there. Move it away.")
-    for path in folder.iterdir():
-        if _is_ours(path) and (path.is_symlink() or not path.is_file()):  # writing there would write somewhere else
-            raise FileExistsError(f"{path}: is no regular file, so no run of this program made it. Remove {folder}.")
-    with (folder / LOCK).open("a+b") as file:
+    held = _held(folder)
+    try:
+        yield
+    finally:
+        if (folder / STATE).exists():
+            os.close(held)
+        else:
+            clear(folder)
+            lock.release(folder / LOCK, held)
+            with suppress(OSError):
+                folder.rmdir()  # leaves what is not ours
+
+
+def _held(folder: Path) -> int:
+    """The folder's lock, taken; a folder that its last owner is just removing is made anew."""
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+        if folder.is_symlink() or not folder.is_dir():
+            raise FileExistsError(f"{folder}: is no folder, and the unfinished output goes there. Move it away.")
+        for path in folder.iterdir():
+            if _is_ours(path) and (path.is_symlink() or not path.is_file()):  # writing there would write somewhere else
+                raise FileExistsError(
+                    f"{path}: is no regular file, so no run of this program made it. Remove {folder}."
+                )
         try:
-            try_lock(file.fileno())
-        except OSError:
+            return lock.acquire(folder / LOCK)
+        except FileNotFoundError:
+            continue
+        except BlockingIOError:
             raise RuntimeError(
                 f"{folder}: another instructor-onnx works on this output. Wait for it, or name another output."
             ) from None
-        try:
-            yield
-        finally:
-            if not (folder / STATE).exists():
-                clear(folder)
-                file.close()  # Windows removes no open file
-                with suppress(OSError):
-                    (folder / LOCK).unlink()
-                    folder.rmdir()  # leaves what is not ours
-
-
-def try_lock(descriptor: int) -> None:
-    """Lock an open file for this process; the lock is the system's and ends with the process, however it dies.
-
-    Raises:
-        OSError: another process holds it.
-    """
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def clear(folder: Path) -> None:

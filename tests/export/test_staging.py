@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from instructor_onnx.resume import try_lock
+from instructor_onnx import lock
 from instructor_onnx_export import staging
 from instructor_onnx_export.staging import ExportError, staged
 
@@ -96,6 +96,7 @@ def test_two_at_once_are_told_before_any_work(tmp_path: Path) -> None:
 def test_a_lock_file_that_lost_its_name_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opened just before its owner removed it at its end: by now a third may hold another file of that name."""
     third: list[int] = []
+    try_lock = lock._try_lock
 
     def owner_ends_and_third_begins(descriptor: int) -> None:
         if not third:
@@ -104,7 +105,7 @@ def test_a_lock_file_that_lost_its_name_is_no_lock(tmp_path: Path, monkeypatch: 
             try_lock(third[0])
         try_lock(descriptor)
 
-    monkeypatch.setattr(staging, "try_lock", owner_ends_and_third_begins)
+    monkeypatch.setattr(lock, "_try_lock", owner_ends_and_third_begins)
     with pytest.raises(ExportError, match="another export writes there"):
         write(tmp_path / "b")
     os.close(third[0])
@@ -116,7 +117,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(descriptor: int) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(staging, "try_lock", fail)
+    monkeypatch.setattr(lock, "_try_lock", fail)
     with pytest.raises(ExportError, match=r"b: the file system cannot lock files \(Function not impl.*local folder"):
         write(tmp_path / "b")
 

@@ -25,7 +25,7 @@ from instructor_onnx import model as model_module
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import Losses
 from instructor_onnx.session import Device
-from instructor_onnx_export import pipeline
+from instructor_onnx_export.variants import VARIANTS
 
 ROWS = [
     ["Represent the Science title: ", "the theory of sets"],
@@ -366,7 +366,7 @@ class TestLoading:
         assert str(refused.value).endswith("there are fp32, int8, int4, fp16, bf16.")
 
     def test_what_can_be_exported(self) -> None:
-        assert tuple(pipeline.VARIANTS) == model_module.EXPORTED
+        assert tuple(VARIANTS) == model_module.EXPORTED
 
     def test_a_torch_device(self, bundle: Path) -> None:
         found = INSTRUCTOR(bundle, device=torch.device("cpu"))

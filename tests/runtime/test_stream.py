@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instructor_onnx import stream, writers
+from instructor_onnx import lock, stream, writers
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import Losses
 from instructor_onnx.records import Columns
-from instructor_onnx.resume import STATE_VERSION, _digest
+from instructor_onnx.resume import STATE_VERSION, _digest, work_folder
 from instructor_onnx.stream import Job, prepare, run
 
 Float32 = npt.NDArray[np.float32]
@@ -424,6 +424,29 @@ def test_nothing_is_written_through_what_someone_else_laid_there(tmp_path: Path,
         with pytest.raises(FileExistsError, match=rf"{name}: is no regular file.*Remove .*out\.npy\.partial"):
             go(dataclasses.replace(job, restart=restart))
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_work_folder_whose_owner_has_just_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock file was opened before the owner removed it: by now another process may hold a new one."""
+    folder = tmp_path / "o.npy.partial"
+    folder.mkdir()
+    try_lock = lock._try_lock
+    tried: list[int] = []
+
+    def owner_ends(descriptor: int) -> None:
+        if not tried:
+            (folder / "lock").unlink()
+            folder.rmdir()
+        tried.append(descriptor)
+        try_lock(descriptor)
+
+    monkeypatch.setattr(lock, "_try_lock", owner_ends)
+    with work_folder(folder):
+        assert (folder / "lock").exists()  # that of the folder there is now
+        with pytest.raises(RuntimeError, match="another instructor-onnx works on this output"), work_folder(folder):
+            pytest.fail("the second began")
+    assert len(tried) == 3
+    assert not folder.exists()
 
 
 def test_a_file_in_the_work_folders_place(tmp_path: Path) -> None:
