@@ -23,7 +23,7 @@ from common.engines import cpu_variants, engines
 from common.journal import Journal, digest
 from common.markdown import rewrite_block
 from comparison import measure, report
-from comparison.plot import plot
+from comparison.plot import plot, plot_short
 from comparison.processes import RivalFailed
 from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
 from comparison.summary import summarize
@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(f"{one.path}: nothing was timed, there is nothing to show.")
             plot(one.results, one.picture)
         if options.readme:
-            rewrite_block(options.readme, report.overview(shown), "bench")
+            last = report.in_short(shown)[-1]
+            plot_short(last.results, last.short_picture)
+            rewrite_block(options.readme, report.overview(shown, beside=options.readme.parent), "bench")
         if options.docs:
             rewrite_block(options.docs, report.tables(shown, beside=options.docs.parent), "bench")
     except (OSError, ValueError, ImportError, RuntimeError, BundleError, RivalFailed) as error:

@@ -1,4 +1,4 @@
-"""A results file -> one picture: latency of a query, and throughput of the mixed set, of every rival."""
+"""A results file -> pictures: latency of a query and throughput of the mixed set; and in short, speed and size."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ def plot(results: dict[str, Any], path: Path) -> None:
         subject = results["subject"]
         title = f"{subject['model']}: {subject['threads']} threads of {subject['machine']['cpu']}"
         figure.suptitle(title, x=0.01, ha="left")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def plot_short(results: dict[str, Any], path: Path) -> None:
+    """Write a PNG for the README: how many times torch fp32's speed on a query, and the size of the files."""
+    rivals = {name: rival for name, rival in results["rivals"].items() if QUERY in rival.get("work", {})}
+    right = [name for name, rival in rivals.items() if rival["cosine"]["min"] >= WRONG]
+    speeds = {name: rivals[name]["work"][QUERY]["times_torch_fp32"] for name in right}
+    names = sorted(speeds, key=speeds.__getitem__, reverse=True)
+    colours = [OUR_COLOUR if n.startswith(OURS) else TORCH_COLOUR if n == TORCH_FP32 else COLOUR for n in names]
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(8.4, 0.26 * len(names) + 1.0), layout="constrained")
+        speed, size = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        panels = (
+            (speed, [speeds[name] for name in names], "×", "a query of 32 tokens: times torch fp32's speed"),
+            (size, [rivals[name]["bytes"]["files"] / 1e6 for name in names], " MB", "files"),
+        )
+        for axes, values, unit, title in panels:
+            axes.barh(names, values, color=colours, height=0.72)
+            axes.set_title(title, loc="left", fontsize=9)
+            axes.set_xlim(0, 1.2 * max(values))
+            axes.set_xticks([])
+            axes.spines["bottom"].set_visible(False)
+            axes.tick_params(left=False)
+            for place, value in enumerate(values):
+                axes.text(value + 0.012 * max(values), place, f"{value:.3g}{unit}", va="center", fontsize=8.5)
+        speed.invert_yaxis()
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 

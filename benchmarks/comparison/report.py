@@ -64,6 +64,10 @@ class Shown:
     def picture(self) -> Path:
         return self.path.with_suffix(".png")
 
+    @property
+    def short_picture(self) -> Path:
+        return self.path.with_name(self.path.stem.replace("bench", "short", 1) + ".png")
+
 
 def tables(shown: Sequence[Shown], beside: Path | None = None) -> str:
     """Everything of all models, with what it was measured with.
@@ -74,9 +78,14 @@ def tables(shown: Sequence[Shown], beside: Path | None = None) -> str:
     return "\n\n".join([TIMED, *(_model(one, beside) for one in shown)])
 
 
-def overview(shown: Sequence[Shown]) -> str:
-    """One short table, of IN_SHORT where it is there: a query and mixed lengths, ours and the best rival."""
-    shown = [one for one in shown if one.model == IN_SHORT] or shown
+def in_short(shown: Sequence[Shown]) -> list[Shown]:
+    """What a first page has room for: IN_SHORT, or all where it is not there."""
+    return [one for one in shown if one.model == IN_SHORT] or list(shown)
+
+
+def overview(shown: Sequence[Shown], beside: Path | None = None) -> str:
+    """One short table: a query and mixed lengths, ours and the best rival; with the last one's picture, as `tables`."""
+    shown = in_short(shown)
     columns = [name for name in SHORT if any(name in one.rivals for one in shown)]
     rows = []
     for one in shown:
@@ -84,7 +93,11 @@ def overview(shown: Sequence[Shown]) -> str:
             cells = [_cell(one.rivals.get(name, {}).get("work", {}).get(work), number) for name in columns]
             rows.append([f"{one.model}, {one.processor}: {title}", *cells, _best_rival(one.rivals, work, number)])
     machines = {one.processor: f"{one.processor} is {one.machine}" for one in shown}
-    return f"{table(['', *columns, 'best rival'], rows)}\n\nHere {'; '.join(machines.values())}."
+    sections = [table(["", *columns, "best rival"], rows), f"Here {'; '.join(machines.values())}."]
+    if beside:
+        title = f"{shown[-1].model} on {shown[-1].processor}: speed of a query and size of the files, beside the rivals"
+        sections.append(f"![{title}]({Path(os.path.relpath(shown[-1].short_picture, beside)).as_posix()})")
+    return "\n\n".join(sections)
 
 
 def _best_rival(rivals: dict[str, Any], work: str, number: Number) -> str:

@@ -111,6 +111,8 @@ def test_the_tables_go_into_the_docs_and_a_short_one_into_a_readme(
     assert "instructor-base, some: 32 tokens, ms | " in short
     assert "instructor-base, older: mixed, ktok/s | " in short
     assert QUANTIZED not in short  # fast, and wrong
+    assert "](short-instructor-base-some.png)" in short
+    assert (tmp_path / "short-instructor-base-some.png").read_bytes().startswith(b"\x89PNG")
     assert "#### instructor-base, some\n" in full
     assert "| **instructor-onnx int8** |" in full
     assert "**wrong: " in full

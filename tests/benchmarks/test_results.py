@@ -82,7 +82,7 @@ def test_the_pages_show_what_was_measured() -> None:
     page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert block(page, "bench") == report.tables(shown, beside=PROJECT / "docs")
     assert block(page, "native") == "\n\n".join(engines)
-    assert block((PROJECT / "README.md").read_text(encoding="utf-8"), "bench") == report.overview(shown)
+    assert block((PROJECT / "README.md").read_text(encoding="utf-8"), "bench") == report.overview(shown, beside=PROJECT)
 
 
 def block(page: str, name: str) -> str:
