@@ -43,9 +43,19 @@ def process(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
             server.kill()
 
 
+@contextlib.contextmanager
+def hangup(disposition: signal.Handlers) -> Iterator[None]:
+    """What the children that are started meanwhile do at SIGHUP; the tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, disposition)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_what_runs_and_exits_0(number: signal.Signals) -> None:
-    with process() as (server, client):
+    with hangup(signal.SIG_DFL), process() as (server, client):
         answers: list[httpx.Response] = []
 
         def ask() -> None:
@@ -63,14 +73,10 @@ def test_a_signal_finishes_what_runs_and_exits_0(number: signal.Signals) -> None
 
 
 def test_nohup_keeps_it_running() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for its child to inherit
-    try:
-        with process() as (server, client):
-            server.send_signal(signal.SIGHUP)
-            assert client.post("/embed", json={"inputs": "a"}).status_code == 200
-            assert server.poll() is None
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with hangup(signal.SIG_IGN), process() as (server, client):
+        server.send_signal(signal.SIGHUP)
+        assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+        assert server.poll() is None
 
 
 def test_the_key_comes_from_the_environment(tmp_path: Path) -> None:
