@@ -76,8 +76,10 @@ class Connection(H11Protocol):
         if self.conn.trailing_data[0]:  # a part of one
             sentence = f"The head had not come after {self._options.body_timeout} seconds (--body-timeout)."
             self._refuse(ApiError("head_timeout", sentence))
-        else:
+        elif self.cycle is None:
             self.transport.close()
+        else:  # uvicorn closes what is idle after an answer, in its own time: any sooner, the next request may be lost
+            self._expect_head()
 
     @property
     def answered(self) -> bool:
