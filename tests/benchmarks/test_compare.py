@@ -15,6 +15,8 @@ from comparison import processes, report, work, worker
 from comparison.processes import Process, RivalFailed
 from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 from instructor_onnx import Manifest, native
+from instructor_onnx.engine import default_engine
+from instructor_onnx.session import Device
 from instructor_onnx.tokens import Tokenizer
 
 from tests.benchmarks.conftest import EMBEDDED
@@ -44,7 +46,7 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
     found = json.loads(compared[0].read_text())
     rivals = found["rivals"]
     names = [f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")]
-    on_kernels = [kind for kind in ("int8", "int4") if kind in native.WEIGHT_TYPES and native.is_verified()]
+    on_kernels = [kind for kind in ("int8", "int4") if default_engine(kind, Device("cpu")) == "native"]
     names += [f"instructor-onnx {kind}, native" for kind in on_kernels]
     names.append(QUANTIZED)
     assert list(rivals) == [TORCH_FP32, *names, BROKEN.name]

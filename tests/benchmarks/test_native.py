@@ -9,8 +9,9 @@ from pathlib import Path
 import native as benchmark
 import pytest
 from common import machine
-from instructor_onnx import native, saturation
-from instructor_onnx.session import import_onnxruntime
+from instructor_onnx import saturation
+from instructor_onnx.engine import default_engine
+from instructor_onnx.session import Device, import_onnxruntime
 
 
 def test_a_short_run(
@@ -32,9 +33,7 @@ def test_a_short_run(
     found = json.loads(out.read_text())
     saturates = saturation.saturates(import_onnxruntime())
     other = f"int8, onnxruntime, x64quantprecision={not saturates:d}"
-    on_kernels = [
-        f"{kind}, native" for kind in ("int8", "int4") if kind in native.WEIGHT_TYPES and native.is_verified()
-    ]
+    on_kernels = [f"{kind}, native" for kind in ("int8", "int4") if default_engine(kind, Device("cpu")) == "native"]
     names = {"fp32, onnxruntime", "int8, onnxruntime", other, "int4, onnxruntime", *on_kernels}
     assert set(found["runs"]) == {"torch fp32", *names}
     assert found["subject"]["x64quantprecision"] is saturates

@@ -16,7 +16,8 @@ from common.results import read
 from evaluation import instructions, report
 from evaluation.results import Results
 from evaluation.tasks import TASKS
-from instructor_onnx import native
+from instructor_onnx.engine import default_engine
+from instructor_onnx.session import Device
 
 from tests.benchmarks.conftest import PROJECT
 
@@ -47,7 +48,7 @@ def test_everything_is_in_the_file(judged: tuple[Path, list[str]]) -> None:
     out, _ = judged
     found = json.loads(out.read_text())
     subject, parts = found["subject"], found["parts"]
-    on_kernels = [kind for kind in ("int8", "int4") if kind in native.WEIGHT_TYPES and native.is_verified()]
+    on_kernels = [kind for kind in ("int8", "int4") if default_engine(kind, Device("cpu")) == "native"]
     expected = ["torch", "fp32", "int8", "int8 native", "int4", "int4 native"]
     missing = {f"{kind} native" for kind in ("int8", "int4") if kind not in on_kernels}
     assert subject["columns"] == [name for name in expected if name not in missing]

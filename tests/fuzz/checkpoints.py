@@ -8,7 +8,6 @@ import pickle
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +18,7 @@ from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_
 from tests.checkpoints import make_checkpoint
 from tests.fuzz import wire
 from tests.fuzz.bundles import sparse
-from tests.fuzz.mutate import PATHS, change_json, damage, odd_value, write_json
+from tests.fuzz.mutate import PATHS, change_json, damage, odd_file, odd_value, write_json
 
 FORMATS = ("safetensors", "sharded", "bin", "sharded-bin")
 TYPES = ("F32", "F16", "BF16", "F64", "I8", "F4", "", "f32", "F8_E4M3", 5)
@@ -160,15 +159,10 @@ def _zip(rng: Random, path: Path, contents: bytes) -> bytes:
 
 
 def _odd_file(rng: Random, path: Path, original: Path) -> None:
-    path.unlink()
-    makers: tuple[Callable[[], object], ...] = (
-        lambda: None,
-        path.mkdir,
-        path.touch,
-        lambda: os.mkfifo(path),
-        lambda: path.symlink_to(path.name),
+    odd_file(
+        rng,
+        path,
         lambda: path.symlink_to(original / path.name),
         lambda: path.symlink_to("/dev/zero"),
         lambda: sparse(path),
     )
-    rng.choice(makers)()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -121,3 +123,16 @@ def _overwrite(rng: Random, data: bytes) -> bytes:
 
 
 DAMAGES: tuple[Callable[[Random, bytes], bytes], ...] = (_flip, _flip, _cut, _remove, _double, _overwrite)
+
+
+def odd_file(rng: Random, path: Path, *more: Callable[[], object]) -> None:
+    """Put something else in a file's place, or nothing; `more` are further ways to make it."""
+    path.unlink()
+    makers: tuple[Callable[[], object], ...] = (
+        lambda: None,
+        path.mkdir,
+        path.touch,
+        lambda: os.mkfifo(path),
+        lambda: path.symlink_to(path.name),
+    )
+    rng.choice((*makers, *more))()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +15,7 @@ from instructor_onnx.inputs import Row
 from instructor_onnx.resume import STATE
 from instructor_onnx.stream import Job
 
-from tests.fuzz.mutate import change_json, damage, odd_value, write_json
+from tests.fuzz.mutate import change_json, damage, odd_file, odd_value, write_json
 from tests.fuzz.streams import FORMATS, Streams
 from tests.fuzz.verdict import Wrong
 
@@ -82,16 +80,7 @@ class States(Streams):
         elif what < 6:
             path.write_bytes(damage(rng, path.read_bytes()))
         else:
-            path.unlink()
-            makers: tuple[Callable[[], object], ...] = (
-                lambda: None,
-                path.mkdir,
-                path.touch,
-                lambda: os.mkfifo(path),
-                lambda: path.symlink_to(path.name),
-                lambda: path.symlink_to(self.folder / "elsewhere"),
-            )
-            rng.choice(makers)()
+            odd_file(rng, path, lambda: path.symlink_to(self.folder / "elsewhere"))
         return path.name
 
 
