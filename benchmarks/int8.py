@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from common import machine, results
 from common.probes import compare, probe
-from instructor_onnx.session import Device, Session
+from instructor_onnx.engines.ort import Device, Session
 from instructor_onnx_export import calibrate
-from instructor_onnx_export.checkpoint import Checkpoint, read_checkpoint
-from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.linear import Int8PerRow, Precision
-from instructor_onnx_export.model_file import ModelWriter
+from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
+from instructor_onnx_export.graph.linear import Int8PerRow, Precision
+from instructor_onnx_export.graph.model_file import ModelWriter
+from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
 from tqdm import tqdm
 

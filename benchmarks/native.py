@@ -35,11 +35,12 @@ from common import limits, machine, results
 from common.engines import cpu_variants, engines
 from common.markdown import rewrite_block
 from common.memory import memory
-from instructor_onnx import BundleError, native, saturation
+from instructor_onnx import BundleError
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest, Model
-from instructor_onnx.engine import Engine
-from instructor_onnx.session import Device, Session, available_cpus, import_onnxruntime
+from instructor_onnx.engines import native, saturation
+from instructor_onnx.engines.engine import Engine
+from instructor_onnx.engines.ort import Device, Session, available_cpus, import_onnxruntime
 from instructor_onnx.tokens import Tokens
 from native_report import tables
 
@@ -264,7 +265,7 @@ def load(folder: Path, subject: Subject, threads: int) -> tuple[float, int, int]
 def cosines(folder: Path, checkpoint: Path, threads: int) -> dict[str, dict[str, Any]]:
     """Each subject's to PyTorch."""
     from common.probes import compare, probe
-    from instructor_onnx_export.checkpoint import read_checkpoint
+    from instructor_onnx_export.checkpoint.read import read_checkpoint
 
     tokens, expected = probe(read_checkpoint(checkpoint))
     subjects = compared(Manifest.read(folder))

@@ -62,7 +62,7 @@ def make_tokenizer(folder: Path, *, kind: str = "both") -> int:
     if kind != "json":
         (folder / "spiece.model").write_bytes(model)
     if kind != "spiece":
-        from instructor_onnx_export.spiece import tokenizer_json
+        from instructor_onnx_export.checkpoint.spiece import tokenizer_json
 
         text = tokenizer_json(model, eos_token_id=1, extra_ids=EXTRA_IDS)
         (folder / "tokenizer.json").write_text(text, encoding="utf-8")

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 PROJECT = Path(__file__).parents[1]
-RUNTIME = [f"tests/runtime/test_{name}.py" for name in ("batches", "bundle", "inputs", "records", "stream")]
+RUNTIME = [f"tests/runtime/{name}" for name in ("test_batches.py", "test_bundle.py", "test_inputs.py", "files")]
 # Where a download is refused, huggingface_hub before 2 gives what its cache has instead of an error.
 OLD_HUB = [
     f"--deselect=tests/runtime/test_hub.py::test_{name}"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx_export import export
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.checkpoint.spiece import tokenizer_json
 from instructor_onnx_export.oracle import Float32, Oracle
-from instructor_onnx_export.spiece import tokenizer_json
 from tokenizers import Tokenizer
 
 GOLDEN = Path(__file__).parent / "data/golden"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from instructor_onnx import native
-from instructor_onnx.bench import copy_speed, product_speed, product_weights
+from instructor_onnx.bench.measure import copy_speed, product_speed, product_weights
 from instructor_onnx.bundle import Model
+from instructor_onnx.engines import native
 from threadpoolctl import threadpool_limits
 
 KEYS = ("int8", "fp32", "memory")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from instructor_onnx import processor
+from instructor_onnx.engines import processor
 
 # Those that decide which int8 product is used; the later, the faster it is.
 FLAGS = (

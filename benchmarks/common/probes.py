@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.engine import Engine
+from instructor_onnx.engines.engine import Engine
 from instructor_onnx.tokens import Tokenizer, Tokens
-from instructor_onnx_export.checkpoint import Checkpoint
+from instructor_onnx_export.checkpoint.read import Checkpoint
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.verify import ask_oracle, cosines, probe_rows
 

@@ -10,13 +10,13 @@ Left out: PackedMultiHeadAttention (it has no CPU kernel to be checked against, 
 from __future__ import annotations
 
 import numpy as np
-from instructor_onnx_export.attention import (
+from instructor_onnx_export.graph.attention import (
     Attention,
     MultiHeadAttention,
     masked_bias,
     split,
 )
-from instructor_onnx_export.model_file import MICROSOFT, OPSET, ModelWriter
+from instructor_onnx_export.graph.model_file import MICROSOFT, OPSET, ModelWriter
 from onnx import TensorProto
 
 

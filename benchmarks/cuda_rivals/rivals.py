@@ -20,14 +20,14 @@ import numpy.typing as npt
 import torch
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.cuda import SEQUENCE_MULTIPLE, CudaSession
-from instructor_onnx.session import Device
+from instructor_onnx.engines.cuda import SEQUENCE_MULTIPLE, CudaSession
+from instructor_onnx.engines.ort import Device
 from instructor_onnx.tokens import Tokens
-from instructor_onnx_export.checkpoint import read_checkpoint
-from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.checkpoint.weights import DENSE
+from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
-from instructor_onnx_export.weights import DENSE
 
 from cuda_rivals.attention import DEFAULT, WAYS
 from cuda_rivals.work import Texts, Writer, operations

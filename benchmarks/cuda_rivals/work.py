@@ -12,7 +12,7 @@ import torch
 from instructor_onnx.bundle import TOKENIZER
 from instructor_onnx.inputs import Row
 from instructor_onnx.tokens import Tokenizer, Tokens
-from instructor_onnx_export.checkpoint import Config
+from instructor_onnx_export.checkpoint.read import Config
 from safetensors.torch import save_file
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ except ImportError as error:
     raise ImportError(f"exporting needs {error.name}: pip install 'instructor-onnx[export]'") from error
 
 from instructor_onnx_export.calibrate import CalibrationError as CalibrationError
-from instructor_onnx_export.checkpoint import CheckpointError as CheckpointError
-from instructor_onnx_export.model_file import RangeError as RangeError
+from instructor_onnx_export.checkpoint.read import CheckpointError as CheckpointError
+from instructor_onnx_export.graph.model_file import RangeError as RangeError
 from instructor_onnx_export.pipeline import export as export
 from instructor_onnx_export.pipeline import verify_bundle as verify_bundle
 from instructor_onnx_export.staging import ExportError as ExportError

@@ -17,8 +17,8 @@ import torch
 from instructor_onnx.bundle import InstructorOnnxError
 from instructor_onnx.inputs import Row, as_row
 
-from instructor_onnx_export.config import Config
-from instructor_onnx_export.names import block_names
+from instructor_onnx_export.checkpoint.config import Config
+from instructor_onnx_export.checkpoint.names import block_names
 from instructor_onnx_export.oracle import Oracle
 
 CALIBRATION_TEXTS = Path(__file__).with_name("calibration.jsonl")

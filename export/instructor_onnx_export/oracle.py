@@ -15,9 +15,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, Config
-from instructor_onnx_export.folder import brief
-from instructor_onnx_export.names import DENSE, EMBEDDING, EMBEDDING_COPY
+from instructor_onnx_export.checkpoint.folder import brief
+from instructor_onnx_export.checkpoint.names import DENSE, EMBEDDING, EMBEDDING_COPY
+from instructor_onnx_export.checkpoint.read import Checkpoint, CheckpointError, Config
 
 Float32 = npt.NDArray[np.float32]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from instructor_onnx import lock
 from instructor_onnx.bundle import MANIFEST, InstructorOnnxError
-from instructor_onnx.resume import sync_folder
+from instructor_onnx.files.resume import sync_folder
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 

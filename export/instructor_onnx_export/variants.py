@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from instructor_onnx_export.config import Config
-from instructor_onnx_export.half import Half
-from instructor_onnx_export.linear import Fp32, Int4Blocks, Int8PerRow, Precision
+from instructor_onnx_export.checkpoint.config import Config
+from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.linear import Fp32, Int4Blocks, Int8PerRow, Precision
 
 Tensors = Mapping[str, torch.Tensor]
 

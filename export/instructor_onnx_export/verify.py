@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from instructor_onnx import INSTRUCTOR, native, processor
+from instructor_onnx import INSTRUCTOR
 from instructor_onnx.bundle import BundleError, InstructorOnnxError, Variant, Verification
-from instructor_onnx.engine import fits
+from instructor_onnx.engines import native, processor
+from instructor_onnx.engines.engine import fits
+from instructor_onnx.engines.ort import Device, choose_device, import_onnxruntime
 from instructor_onnx.inputs import Row
-from instructor_onnx.session import Device, choose_device, import_onnxruntime
 
 from instructor_onnx_export.oracle import Float32, Oracle
 from instructor_onnx_export.variants import TOLERANCE, Spec

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, check_hashes, size_of
-from instructor_onnx.engine import missing_gpu
+from instructor_onnx.engines.engine import missing_gpu
 from instructor_onnx.model import INSTRUCTOR
 
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
-from instructor_onnx.engine import ENGINES, Engine, fits, open_engine
-from instructor_onnx.external_data import check_external_data
+from instructor_onnx.engines.engine import ENGINES, Engine, fits, open_engine
+from instructor_onnx.engines.external_data import check_external_data
+from instructor_onnx.engines.ort import Device, choose_device
 from instructor_onnx.inputs import Row, as_rows
-from instructor_onnx.session import Device, choose_device
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]

@@ -8,9 +8,9 @@ import onnx
 import pytest
 from cuda_rivals.attention import DEFAULT, WAYS
 from instructor_onnx import INSTRUCTOR
-from instructor_onnx_export.checkpoint import read_checkpoint
-from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.verify import cosines, probe_rows
 from onnx import TensorProto
 

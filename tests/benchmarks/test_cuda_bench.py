@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from common.markdown import marks, rewrite_block
 from cuda_rivals import report, work
-from instructor_onnx_export.checkpoint import read_checkpoint
-from instructor_onnx_export.half import fitted_shifts
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.graph.half import fitted_shifts
 
 
 def test_texts_have_the_lengths_they_should() -> None:

@@ -10,7 +10,7 @@ import native_report
 import pytest
 from common import machine, results
 from comparison import report
-from instructor_onnx import processor
+from instructor_onnx.engines import processor
 
 from tests.benchmarks.conftest import PROJECT
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from instructor_onnx import gpu
-from instructor_onnx.session import import_onnxruntime
+from instructor_onnx.engines import devices
+from instructor_onnx.engines.ort import import_onnxruntime
 
-MISSING = gpu.missing(import_onnxruntime(), 0)
+MISSING = devices.missing(import_onnxruntime(), 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.cli import main
-from instructor_onnx.cuda import CudaSession
+from instructor_onnx.engines.cuda import CudaSession
 from instructor_onnx_export import export, verify_bundle
-from instructor_onnx_export.checkpoint import read_checkpoint
-from instructor_onnx_export.graph import write_graph
-from instructor_onnx_export.half import Half
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.verify import ask_oracle, cosines, probe_rows
 
@@ -84,13 +84,13 @@ def test_memory_that_runs_short_is_halved(
     cuda_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """onnxruntime's own error, from a real arena with a limit."""
-    from instructor_onnx import gpu
+    from instructor_onnx.engines import devices
 
     rows = [["", "the sea " * 250]] * 256
     expected = INSTRUCTOR(cuda_bundle, variant="fp32", device="cuda").encode(rows[:1])
     weights = sum(file.bytes for file in Manifest.read(cuda_bundle).variants["fp32"].files)
     limit = {"gpu_mem_limit": str(2 * weights + (256 << 20))}
-    monkeypatch.setattr(gpu, "PROVIDER_OPTIONS", gpu.PROVIDER_OPTIONS | limit)
+    monkeypatch.setattr(devices, "PROVIDER_OPTIONS", devices.PROVIDER_OPTIONS | limit)
     model = INSTRUCTOR(cuda_bundle, variant="fp32", device="cuda", token_budget=1 << 20)
     vectors = model.encode(rows, batch_size=len(rows))
     assert any("has no memory for" in record.getMessage() for record in caplog.records)

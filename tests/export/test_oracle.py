@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.oracle import Oracle
 
 from tests.checkpoints import make_checkpoint

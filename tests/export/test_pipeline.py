@@ -17,13 +17,14 @@ from typing import Any
 import instructor_onnx_export
 import numpy as np
 import pytest
-from instructor_onnx import Manifest, gpu, native, processor
+from instructor_onnx import Manifest
 from instructor_onnx.bundle import BundleError, InstructorOnnxError, check_hashes
 from instructor_onnx.cli import main
-from instructor_onnx.session import Session, import_onnxruntime
+from instructor_onnx.engines import devices, native, processor
+from instructor_onnx.engines.ort import Session, import_onnxruntime
 from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
 from instructor_onnx_export.card import model_card
-from instructor_onnx_export.graph import GraphBuilder
+from instructor_onnx_export.graph.t5 import GraphBuilder
 from instructor_onnx_export.staging import staged
 from safetensors.torch import load_file, save_file
 
@@ -266,7 +267,7 @@ def test_verify_bundle(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> N
 
 def test_what_was_measured_is_recorded(bundle: Path, base_checkpoint: Path, tmp_path: Path) -> None:
     """Of a bundle that has fp16's figures, from elsewhere, and no others."""
-    if not gpu.missing(import_onnxruntime(), 0):
+    if not devices.missing(import_onnxruntime(), 0):
         pytest.skip("there is a GPU: it would measure fp16")
     own = shutil.copytree(bundle, tmp_path / "b")
     manifest = Manifest.read(own)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from instructor_onnx import native
 from instructor_onnx.bundle import BundleError, Variant, Verification
-from instructor_onnx.native import NativeSession
-from instructor_onnx.session import Session
+from instructor_onnx.engines import native
+from instructor_onnx.engines.native import NativeSession
+from instructor_onnx.engines.ort import Session
 from instructor_onnx_export import VerificationError
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.variants import VARIANTS
 from instructor_onnx_export.verify import ask_oracle, engines, judge, measure, probe_rows

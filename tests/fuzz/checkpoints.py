@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import torch
-from instructor_onnx_export.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from instructor_onnx_export.checkpoint.read import Checkpoint, CheckpointError, read_checkpoint
 
 from tests.checkpoints import make_checkpoint
 from tests.fuzz import wire

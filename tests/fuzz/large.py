@@ -6,7 +6,7 @@ import contextlib
 from random import Random
 
 from instructor_onnx import BundleError
-from instructor_onnx.stream import Job
+from instructor_onnx.files.stream import Job
 
 from tests.fuzz.bundles import MODEL, Manifests, sparse
 from tests.fuzz.mutate import write_json

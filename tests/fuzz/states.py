@@ -10,10 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from instructor_onnx import INSTRUCTOR, stream
+from instructor_onnx import INSTRUCTOR
+from instructor_onnx.files import stream
+from instructor_onnx.files.resume import STATE
+from instructor_onnx.files.stream import Job
 from instructor_onnx.inputs import Row
-from instructor_onnx.resume import STATE
-from instructor_onnx.stream import Job
 
 from tests.fuzz.mutate import change_json, damage, odd_file, odd_value, write_json
 from tests.fuzz.streams import FORMATS, Streams

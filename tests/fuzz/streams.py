@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
-from instructor_onnx import INSTRUCTOR, stream
-from instructor_onnx.records import Columns
-from instructor_onnx.stream import Job
+from instructor_onnx import INSTRUCTOR
+from instructor_onnx.files import stream
+from instructor_onnx.files.records import Columns
+from instructor_onnx.files.stream import Job
 
 from tests.fuzz.bundles import engines, small_bundle
 from tests.fuzz.mutate import OTHERS, change_json, change_text, damage, odd_value, write_json

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instructor_onnx import Manifest, native
-from instructor_onnx.initializers import read_graph
+from instructor_onnx import Manifest
+from instructor_onnx.engines import native
+from instructor_onnx.engines.initializers import read_graph
 
 kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
 
-FOLDER = Path(native.__file__).with_name("instructor-mini")
+FOLDER = Path(native.__file__).parents[1] / "instructor-mini"
 SIZES = Manifest.read(FOLDER).model
 ARGUMENTS = ("ids", "offsets", "starts", "rows", "sentence_embeddings", "token_embeddings")
 

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest, native, session
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.cli import main
-from instructor_onnx.initializers import read_graph
+from instructor_onnx.engines import native, ort
+from instructor_onnx.engines.initializers import read_graph
 from instructor_onnx.inputs import as_rows
 
 kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
 
 Float32 = npt.NDArray[np.float32]
 
-FOLDER = Path(native.__file__).with_name("instructor-mini")
+FOLDER = Path(native.__file__).parents[1] / "instructor-mini"
 INSTRUCTION = "Represent the Science title: "
 TEXTS = ["", "a", "3D ActionSLAM: wearable person tracking", "Inflation. " * 40, "Straße, naïve façade", "x " * 700]
 ROWS = [[INSTRUCTION, text] for text in TEXTS] + [["", text] for text in TEXTS] + [["a", "b"], "</s> <extra_id_0>"]
@@ -286,7 +287,7 @@ class TestChoice:
             opened("instructor-mini", engine=engine, num_threads=1025)
 
     def test_as_many_threads_as_there_can_be(self) -> None:
-        model = opened("instructor-mini", engine="native", num_threads=session.MOST_THREADS)
+        model = opened("instructor-mini", engine="native", num_threads=ort.MOST_THREADS)
         assert model.encode("a").shape == (384,)
 
     def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:

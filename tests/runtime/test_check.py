@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest, gpu
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.bundle import size_of
 from instructor_onnx.check import check_bundle
+from instructor_onnx.engines import devices
 
 
 def for_gpus(folder: Path, *variants: str) -> None:
@@ -33,7 +34,7 @@ def test_every_part_has_its_sentence(bundle: Path) -> None:
 
 def test_what_this_machine_cannot_tell(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(shutil.copytree(bundle, tmp_path / "own"))
-    monkeypatch.setattr(gpu, "missing", lambda *_: "there is no GPU")
+    monkeypatch.setattr(devices, "missing", lambda *_: "there is no GPU")
     for_gpus(folder, "int8")
     left_out = [part.said for part in check_bundle(folder) if not part.passed]
     assert left_out == ["int8: not opened, it is for cuda and there is no GPU; not verified on a GPU yet"]

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from instructor_onnx import INSTRUCTOR, Manifest, cli, native
+from instructor_onnx import INSTRUCTOR, Manifest, cli
 from instructor_onnx.bundle import check_hashes
+from instructor_onnx.engines import native
 from instructor_onnx.model import EMBEDDED
 from instructor_onnx_export import verify_bundle
 

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx import model as model_module
+from instructor_onnx.engines.ort import Device
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import Losses
-from instructor_onnx.session import Device
 from instructor_onnx_export.variants import VARIANTS
 
 ROWS = [
@@ -377,7 +377,7 @@ class TestLoading:
             found.encode(ROWS, device=torch.device("meta"))
 
     def test_a_torch_device_of_cuda(self, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("instructor_onnx.gpu.missing", lambda module, index: f"GPU {index} is away")
+        monkeypatch.setattr("instructor_onnx.engines.devices.missing", lambda module, index: f"GPU {index} is away")
         with pytest.raises(RuntimeError, match="device='cuda:3': GPU 3 is away"):
             INSTRUCTOR(bundle, device=torch.device("cuda", 3))
 
@@ -473,15 +473,15 @@ class TestChoice:
     ) -> None:  # fmt: skip
         providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
         fake = SimpleNamespace(get_available_providers=lambda: providers)
-        monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
-        monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
+        monkeypatch.setattr("instructor_onnx.engines.ort.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.engines.devices.visible_gpus", lambda: 2)
         found, chosen = model_module.choose(manifest, variant, device, Path("bundle"))
         assert (found, str(chosen)) == expected
 
     def test_a_cpu_bundle_on_a_machine_with_cuda(self, monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
         fake = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
-        monkeypatch.setattr("instructor_onnx.session.import_onnxruntime", lambda: fake)
-        monkeypatch.setattr("instructor_onnx.gpu.visible_gpus", lambda: 2)
+        monkeypatch.setattr("instructor_onnx.engines.ort.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.engines.devices.visible_gpus", lambda: 2)
         only = dataclasses.replace(manifest, variants={"int8": manifest.variants["int8"]})
         assert model_module.choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
         with pytest.raises(BundleError, match=r"no variant that runs well on cuda:0 \(it has int8\).*variant='int8'"):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instructor_onnx.engine import Engine
+from instructor_onnx.engines.engine import Engine
 from instructor_onnx.server import batcher as batcher_module
 from instructor_onnx.server.batcher import Batcher
 from instructor_onnx.server.errors import ApiError

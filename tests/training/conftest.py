@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[2] / "training"))
 
 import torch
 from instructor_onnx.tokens import Tokenizer as RowTokenizer
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_training.model import Embedder, load_checkpoint, save_checkpoint
 from instructor_onnx_training.tokens import tokenizer_of
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors

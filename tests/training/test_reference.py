@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_training.model import load_checkpoint
 from instructor_onnx_training.tokens import make_batch, tokenizer_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from instructor_onnx_export.checkpoint import CheckpointError
+from instructor_onnx_export.checkpoint.read import CheckpointError
 from instructor_onnx_training.teacher import Teacher, taught, teach
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from instructor_onnx import hub
 from instructor_onnx.bundle import InstructorOnnxError
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 
 from instructor_onnx_training.card import training_card
 from instructor_onnx_training.files import alone

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from instructor_onnx.resume import work_folder
+from instructor_onnx.files.resume import work_folder
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from instructor_onnx_export.checkpoint import read_checkpoint
+from instructor_onnx_export.checkpoint.read import read_checkpoint
 
 from instructor_onnx_training.instructions import MEANING, every_instruction, taught_instructions
 from instructor_onnx_training.medi import read_medi, write_medi

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from instructor_onnx import hub
-from instructor_onnx_export.folder import CheckpointError, CheckpointFolder, brief, join
+from instructor_onnx_export.checkpoint.folder import CheckpointError, CheckpointFolder, brief, join
 
 from instructor_onnx_training.files import write_atomically
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from instructor_onnx import inputs
 from instructor_onnx.tokens import Tokenizer
-from instructor_onnx_export.checkpoint import Checkpoint
+from instructor_onnx_export.checkpoint.read import Checkpoint
 
 Row = tuple[str, str]  # (instruction, text)
 

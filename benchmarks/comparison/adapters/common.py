@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest
+from instructor_onnx.engines.ort import Session
 from instructor_onnx.inputs import as_rows
-from instructor_onnx.session import Session
 from instructor_onnx.tokens import Tokenizer
 
 from comparison.rivals import Job

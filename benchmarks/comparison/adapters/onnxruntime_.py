@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructor_onnx import saturation
+from instructor_onnx.engines import saturation
 
 from comparison.adapters.common import ByTokens, Encoder, Float32, Int64
 from comparison.rivals import Job

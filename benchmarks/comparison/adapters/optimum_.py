@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from instructor_onnx import processor
+from instructor_onnx.engines import processor
 
 from comparison.adapters.common import ByTokens, Encoder, Float32, Head, Int64
 from comparison.rivals import Job

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.engine import Engine
+from instructor_onnx.engines.engine import Engine
 from instructor_onnx.server.errors import ApiError
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.tokens import Tokens

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from instructor_onnx.engines.ort import available_cpus
 from instructor_onnx.inputs import Row, is_unicode
 from instructor_onnx.model import INSTRUCTOR
 from instructor_onnx.server.batcher import Batcher
 from instructor_onnx.server.errors import ApiError, echoed
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.options import Options
-from instructor_onnx.session import available_cpus
 from instructor_onnx.tokens import Piece, Tokens
 
 Float32 = npt.NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The trust boundary: a stranger's folder -> weights, configuration and tokenizer, each accounted for."""

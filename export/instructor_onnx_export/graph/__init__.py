@@ -1,0 +1,1 @@
+"""Weights -> an ONNX graph, one module a precision."""

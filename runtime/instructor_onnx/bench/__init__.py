@@ -1,0 +1,1 @@
+"""`instructor-onnx bench`: how fast this machine runs a bundle."""

@@ -1,0 +1,1 @@
+"""Everything behind the seam of engine.py: what runs a variant, and where."""

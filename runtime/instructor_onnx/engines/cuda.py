@@ -1,0 +1,162 @@
+"""The engine for an NVIDIA GPU: inputs and outputs stay where they are needed, and memory that runs short is halved."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from instructor_onnx.bundle import Model
+from instructor_onnx.engines.ort import INPUTS, Device, Float32, Int64, OnnxModel, import_onnxruntime, unpadded
+
+if TYPE_CHECKING:
+    from instructor_onnx.tokens import Tokens
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# What the attention kernel wants a sequence to be a multiple of; other lengths run unfused.
+SEQUENCE_MULTIPLE = 8
+
+
+class GpuOutOfMemoryError(MemoryError):
+    """A single text does not fit the GPU."""
+
+
+class CudaSession:
+    """The `Engine` of a GPU, with buffers on the device. One run at a time."""
+
+    name = description = "onnxruntime"
+    token_budget = 16384  # enough work to fill a GPU
+    # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
+    run_cost = 1024.0
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._model = model
+        self.device = model.device
+        self.num_threads = model.num_threads
+        self._lock = threading.Lock()  # of the buffers below
+        self._buffers: dict[int, tuple[Int64, Any]] = {}  # by capacity: on the host, and on the device
+        self._most_tokens = sys.maxsize  # of one run, padding counted; lowered where memory was short
+
+    @classmethod
+    def open(
+        cls, path: Path, device: Device, num_threads: int | None = None, *, sizes: Model | None = None
+    ) -> CudaSession:
+        """See `OnnxModel.open`."""
+        return cls(OnnxModel.open(path, device, num_threads, sizes))
+
+    def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
+        """See `Session.run`; raises GpuOutOfMemoryError."""
+        values = self._run_bound(outputs, Device("cpu"), input_ids, attention_mask, pooling_mask)
+        results = [value.numpy() for value in values]
+        self._model.check_sizes(outputs, results, input_ids.shape)
+        return results
+
+    def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
+        """See `Engine`."""
+
+        def embed(piece: Int64) -> Float32:
+            return self.run(["sentence_embedding"], *tokens.padded(piece, SEQUENCE_MULTIPLE))[0]
+
+        return np.concatenate(self._in_pieces(tokens, rows, embed))
+
+    def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
+        """See `Engine`."""
+
+        def embed(piece: Int64) -> tuple[list[Float32], Float32]:
+            inputs = tokens.padded(piece, SEQUENCE_MULTIPLE)
+            padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *inputs)
+            return unpadded(padded, tokens.lengths[piece]), vectors
+
+        pieces = self._in_pieces(tokens, rows, embed)
+        return [row for padded, _ in pieces for row in padded], np.concatenate([vectors for _, vectors in pieces])
+
+    def sentence_tensors(self, tokens: Tokens, rows: Int64, torch: Any) -> Any:
+        """The same as a torch tensor on this device, never in host memory: float32 [len(rows), embedding_dim].
+
+        Args:
+            torch: the module; this package never imports it by itself.
+        """
+
+        def embed(piece: Int64) -> Any:
+            inputs = tokens.padded(piece, SEQUENCE_MULTIPLE)
+            (value,) = self._run_bound(["sentence_embedding"], self.device, *inputs)
+            copied = torch.utils.dlpack.from_dlpack(value.__dlpack__()).clone()
+            if copied.is_cuda:  # onnxruntime may reuse the memory once `value` is gone: the copy must be done by then
+                torch.cuda.current_stream(copied.device).synchronize()
+            return copied
+
+        return torch.cat(self._in_pieces(tokens, rows, embed))
+
+    def _run_bound(self, outputs: list[str], target: Device, *inputs: Int64) -> list[Any]:
+        """One run from a buffer on the device: its outputs as onnxruntime's values, on `target`."""
+        size = inputs[0].size
+        with self._lock, self._model.errors(size, _memory_error):
+            host, buffer = self._buffer(3 * size)
+            np.concatenate([array.ravel() for array in inputs], out=host[: 3 * size])
+            buffer.update_inplace(host)  # one copy for all three
+            binding = self._model.session.io_binding()
+            for place, (name, array) in enumerate(zip(INPUTS, inputs, strict=True)):
+                address = buffer.data_ptr() + place * array.nbytes
+                binding.bind_input(name, self.device.kind, self.device.index, np.int64, array.shape, address)
+            for name in outputs:
+                binding.bind_output(name, target.kind, target.index)
+            self._model.session.run_with_iobinding(binding)
+            values = binding.get_outputs_as_ortvaluevector()
+            return [values[place] for place in range(len(outputs))]
+
+    def _buffer(self, numbers: int) -> tuple[Int64, Any]:
+        """Room for so many int64 on the host and on the device; sizes are powers of two, so there are few."""
+        capacity = 1 << (numbers - 1).bit_length()
+        if capacity not in self._buffers:
+            host = np.zeros(capacity, dtype=np.int64)
+            kind, index = self.device.kind, self.device.index
+            self._buffers[capacity] = host, import_onnxruntime().OrtValue.ortvalue_from_numpy(host, kind, index)
+        return self._buffers[capacity]
+
+    def _in_pieces(self, tokens: Tokens, rows: Int64, embed: Callable[[Int64], T]) -> list[T]:
+        """What `embed` gives for all rows, in order: at once if memory allows, else by halves."""
+        waiting, results = [rows], []
+        while waiting:
+            piece = waiting.pop()
+            longest = int(tokens.lengths[piece].max(initial=1))
+            size = len(piece) * -(-longest // SEQUENCE_MULTIPLE) * SEQUENCE_MULTIPLE
+            try:
+                if len(piece) > 1 and size > self._most_tokens:
+                    waiting += _halves(piece)
+                else:
+                    results.append(embed(piece))
+            except GpuOutOfMemoryError:
+                if len(piece) == 1:
+                    raise
+                self._most_tokens = size // 2
+                logger.warning(
+                    "%s has no memory for %d texts of %d tokens: halving, and running at most %d tokens at a time from "
+                    "here on. INSTRUCTOR(..., token_budget=%d) avoids the attempt.",
+                    self.device,
+                    len(piece),
+                    longest,
+                    self._most_tokens,
+                    self._most_tokens,
+                )
+                waiting += _halves(piece)
+        return results
+
+
+def _memory_error(tokens: int, error: Exception) -> MemoryError:
+    return GpuOutOfMemoryError(
+        f"the GPU has no memory for a run of {tokens} tokens: free some of it (`nvidia-smi` shows who uses it), "
+        f"lower max_seq_length, or use device='cpu'. onnxruntime: {error}"
+    )
+
+
+def _halves(rows: Int64) -> list[Int64]:
+    """The second half, then the first, which is to be popped first."""
+    middle = (len(rows) + 1) // 2
+    return [rows[middle:], rows[:middle]]

@@ -1,0 +1,317 @@
+"""The only module that imports onnxruntime: provider, threads, run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from instructor_onnx.bundle import BundleError, Model
+from instructor_onnx.engines import devices, saturation
+
+if TYPE_CHECKING:
+    from instructor_onnx.tokens import Tokens
+
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
+OR_CPU = "or use device='cpu'."
+INPUTS = ("input_ids", "attention_mask", "pooling_mask")
+MOST_THREADS = 1024  # that the native kernels take; more of onnxruntime's would only wait
+# How onnxruntime's errors say that memory is short: its arena in two ways, C++, the driver, and cuBLAS.
+OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory for requested buffer|smaller than requested bytes|bad_alloc|out of memory"
+    r"|STATUS_ALLOC_FAILED"
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a session runs: "cpu", or "cuda" with the index of the GPU."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+@dataclass
+class OnnxModel:
+    """A model that onnxruntime has opened, on any device: its errors are Python's, its outputs of the right sizes."""
+
+    session: Any  # onnxruntime's
+    path: Path  # for errors
+    device: Device
+    num_threads: int
+    sizes: Model | None
+
+    @classmethod
+    def open(cls, path: Path, device: Device, num_threads: int | None, sizes: Model | None) -> OnnxModel:
+        """Open `path` on `device`.
+
+        Args:
+            num_threads: CPU threads of one run; None: what affinity and container quota allow.
+            sizes: of the bundle's manifest: what a run gives must have them. None: it may have any.
+
+        Raises:
+            ImportError: onnxruntime is not installed, named with the line that installs it.
+            RuntimeError: onnxruntime refuses the model, or cannot start the device.
+            ValueError: more threads than an engine takes.
+        """
+        threads = thread_count(num_threads)
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors only: a library prints nothing
+        options.enable_mem_pattern = False  # a plan is kept for every new input shape, and texts are ragged
+        # A spinning thread saves a wake-up per operator: on two idle cores 0.2 ms of a small model's 1 ms query, 0 to
+        # 1 % of a base model's run. Beside one busy process, it costs a third to a half of the speed.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        on_gpu = device.kind == "cuda"
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if on_gpu:
+            providers.insert(0, (devices.PROVIDER, {"device_id": device.index} | devices.PROVIDER_OPTIONS))
+        try:
+            # For any variant and device: int8 products run on the CPU wherever the rest does, and where there are none
+            # the option does nothing.
+            if saturation.saturates(onnxruntime):
+                options.add_session_config_entry("session.x64quantprecision", "1")
+            with devices.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
+                # Without the fallback to the CPU, in the midst of a run, that onnxruntime has for a failing provider.
+                session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
+        if on_gpu and devices.PROVIDER not in session.get_providers():
+            raise RuntimeError(f"device='{device}': {devices.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
+        return cls(session, path, device, threads, sizes)
+
+    @contextlib.contextmanager
+    def errors(self, tokens: int, memory_error: Callable[[int, Exception], MemoryError]) -> Iterator[None]:
+        """onnxruntime's many errors of a run, as two of Python's."""
+        try:
+            yield
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            if OUT_OF_MEMORY.search(str(error)):
+                raise memory_error(tokens, error) from error
+            raise RuntimeError(
+                f"{self.path}: onnxruntime failed on a run of {tokens:,} tokens: {error}. `instructor-onnx check` "
+                "tells whether the bundle is whole; if it is, export the checkpoint again."
+            ) from error
+
+    def check_sizes(self, outputs: list[str], results: list[Float32], shape: tuple[int, ...]) -> None:
+        """Raise BundleError where an output of a run over [batch, sequence] is not of the manifest's sizes."""
+        if self.sizes is None:
+            return
+        widths = {"sentence_embedding": self.sizes.embedding_dim, "token_embeddings": self.sizes.d_model}
+        for name, found in zip(outputs, results, strict=True):
+            expected = (*shape[: 1 if name == "sentence_embedding" else 2], widths[name])
+            if getattr(found, "shape", None) != expected or found.dtype != np.float32:
+                raise BundleError(
+                    f"{self.path}: {name} is {getattr(found, 'dtype', type(found).__name__)} "
+                    f"{getattr(found, 'shape', '')} after a run of {shape} tokens, by the manifest float32 {expected}. "
+                    "Export the checkpoint again."
+                )
+
+
+class Session:
+    """The `Engine` of every variant on a CPU; cuda.py has that of a GPU."""
+
+    name = description = "onnxruntime"
+    token_budget = 1024  # whose activations about fit a core's L2 cache
+    # Measured on CPUs, where a run starts a few hundred operators: 2 to 9 tokens of the base shape, 20 to 30 of
+    # instructor-mini, and about 24 of the base shape where AMX computes them.
+    run_cost = 24.0
+
+    def __init__(self, model: OnnxModel, even_tokens: bool) -> None:
+        self._model = model
+        self._even_tokens = even_tokens
+        self.device = model.device
+        self.num_threads = model.num_threads
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        device: Device,
+        num_threads: int | None = None,
+        *,
+        even_tokens: bool = False,
+        sizes: Model | None = None,
+    ) -> Session:
+        """See `OnnxModel.open`.
+
+        Args:
+            even_tokens: give a run an even number of tokens, padding counted. For int4, whose MatMulNBits computes
+                tokens in pairs on x86-64 and rounds a last one without a partner otherwise: in an odd run a text's
+                vector would depend on its batch.
+        """
+        return cls(OnnxModel.open(path, device, num_threads, sizes), even_tokens)
+
+    def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
+        """One run of the graph; inputs int64 [batch, sequence].
+
+        Args:
+            outputs: any of "sentence_embedding" -> float32 [batch, embedding_dim] and
+                "token_embeddings" -> float32 [batch, sequence, d_model].
+
+        Raises:
+            MemoryError, RuntimeError: onnxruntime failed; names the file and the fix.
+            BundleError: an output is not of the manifest's sizes.
+        """
+        feeds = dict(zip(INPUTS, (input_ids, attention_mask, pooling_mask), strict=True))
+        with self._model.errors(input_ids.size, self._memory_error):
+            results: list[Float32] = self._model.session.run(outputs, feeds)
+        self._model.check_sizes(outputs, results, input_ids.shape)
+        return results
+
+    def sentence_embeddings(self, tokens: Tokens, rows: Int64) -> Float32:
+        """See `Engine`."""
+        return self.run(["sentence_embedding"], *self._padded(tokens, rows))[0]
+
+    def token_embeddings(self, tokens: Tokens, rows: Int64) -> tuple[list[Float32], Float32]:
+        """See `Engine`."""
+        padded, vectors = self.run(["token_embeddings", "sentence_embedding"], *self._padded(tokens, rows))
+        return unpadded(padded, tokens.lengths[rows]), vectors
+
+    def sentence_tensors(self, tokens: Tokens, rows: Int64, torch: Any) -> Any:
+        """See `Engine`."""
+        return torch.from_numpy(self.sentence_embeddings(tokens, rows))
+
+    def _memory_error(self, tokens: int, error: Exception) -> MemoryError:
+        return MemoryError(
+            f"{self._model.path}: no memory for a run of {tokens:,} tokens. Free some, or lower max_seq_length, "
+            f"batch_size or token_budget. onnxruntime: {error}"
+        )
+
+    def _padded(self, tokens: Tokens, rows: Int64) -> tuple[Int64, Int64, Int64]:
+        """What a run is fed; where the number of its tokens must be even, the width of an odd batch is."""
+        return tokens.padded(rows, 2 if self._even_tokens and len(rows) % 2 else 1)
+
+
+def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
+    """The real tokens of each row; copies, as a view would keep the whole padded batch alive."""
+    return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        ImportError: with the line that installs it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"onnxruntime is not installed ({error}): {INSTALL_CPU}") from error
+    return onnxruntime
+
+
+def choose_device(device: str | None) -> Device:
+    """The device to run on: the one named, else CUDA where onnxruntime has it and there is a GPU, else the CPU.
+
+    Raises:
+        ValueError: a name that is no device.
+        RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
+    """
+    if device is None:
+        return Device("cpu") if devices.missing(import_onnxruntime(), 0) else Device("cuda")
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if not match:
+        raise ValueError(f"device: found {device!r}, expected 'cpu', 'cuda' or 'cuda:N'.")
+    if device == "cpu":
+        return Device("cpu")
+    index = int(match.group(1) or 0)
+    if reason := devices.missing(import_onnxruntime(), index):
+        raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
+    return Device("cuda", index)
+
+
+def thread_count(num_threads: int | None) -> int:
+    """The CPU threads of one run; None: what affinity and container quota allow.
+
+    Raises:
+        ValueError: more than an engine takes.
+    """
+    if num_threads is None:
+        return min(available_cpus(), MOST_THREADS)
+    if not 1 <= num_threads <= MOST_THREADS:
+        raise ValueError(f"num_threads: found {num_threads}, expected a whole number from 1 to {MOST_THREADS}.")
+    return num_threads
+
+
+def available_cpus() -> int:
+    """Physical cores this process may use: its affinity, bounded by the container's CPU quota.
+
+    onnxruntime's own default ignores both and oversubscribes a small container on a large machine.
+    """
+    return cpus_and_why()[0]
+
+
+def cpus_and_why() -> tuple[int, str]:
+    """The same, and what sets that number."""
+    logical = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    cpus = affinity(0) if affinity else set(range(logical))
+    cores = len({_core_of(cpu) for cpu in cpus})
+    quota = _cpu_quota()
+    if quota < cores:
+        why = f"the container's CPU quota is {quota:g}, of {cores} cores"
+    elif len(cpus) < logical:
+        why = f"cores of this process's affinity, {len(cpus)} of {logical} logical CPUs"
+    else:
+        why = f"cores of this machine, which has {logical} logical CPUs"
+    return max(1, math.ceil(min(cores, quota))), why
+
+
+def _core_of(cpu: int) -> str:
+    """A name for the physical core of a logical CPU: hyper-threads share one."""
+    siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        return siblings.read_text()
+    except OSError:
+        return str(cpu)
+
+
+def _cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+    """CPUs' worth of time the control groups of this process allow; infinite where nothing limits it.
+
+    Reads every group from its own up to the root, as the tightest one binds: cgroup v2's `cpu.max`
+    ("quota period", in microseconds), then v1's pair of files.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for line in lines:  # "0::/path" is v2; "4:cpu,cpuacct:/path" is v1
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "cpu" if controllers else root
+        group = base / path.lstrip("/")
+        for folder in [group, *group.parents]:
+            if folder.is_relative_to(base):
+                quotas.append(_group_quota(folder))
+    return min(quotas)
+
+
+def _group_quota(folder: Path) -> float:
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+        except (OSError, ValueError):
+            continue
+        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+    return math.inf

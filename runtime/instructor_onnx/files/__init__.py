@@ -1,0 +1,1 @@
+"""`instructor-onnx encode`: files of texts in, files of vectors out."""

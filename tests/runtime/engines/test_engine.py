@@ -1,0 +1,51 @@
+"""Which engine runs a variant, and what every engine has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from instructor_onnx import INSTRUCTOR, Manifest
+from instructor_onnx.engines import native
+from instructor_onnx.engines.engine import ENGINES, default_engine, fits, why_not
+from instructor_onnx.engines.ort import Device
+
+CPU, GPU = Device("cpu"), Device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "device", "expected"),
+    [
+        ("int8", CPU, ("onnxruntime", "native")),
+        ("int4", CPU, ("onnxruntime", "native")),
+        ("float32", CPU, ("onnxruntime",)),
+        ("int8", GPU, ("onnxruntime",)),
+        ("float16", GPU, ("onnxruntime",)),
+    ],
+)
+@pytest.mark.parametrize("verified", [True, False])
+def test_the_default_is_native_where_it_fits_and_is_verified(
+    monkeypatch: pytest.MonkeyPatch, weight_type: str, device: Device, expected: tuple[str, ...], verified: bool
+) -> None:
+    monkeypatch.setattr(native, "why_not", lambda: None if verified else "there is no compiler")
+    assert fits(weight_type, device) == expected
+    assert default_engine(weight_type, device) == (expected[-1] if verified else "onnxruntime")
+    assert (why_not("native") is None) == verified
+    assert why_not("onnxruntime") is None
+
+
+def test_a_model_without_an_engines_name_runs_on_the_default(bundle: Path) -> None:
+    for name, variant in Manifest.read(bundle).variants.items():
+        model = INSTRUCTOR(bundle, variant=name, device="cpu")
+        assert model.engine.name == default_engine(variant.weight_type, CPU)
+        assert isinstance(model.engine, ENGINES[model.engine.name])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_describes_itself(name: str) -> None:
+    if reason := why_not(name):
+        pytest.skip(reason)
+    model = INSTRUCTOR("instructor-mini", device="cpu", engine=name)
+    assert model.engine.name == name
+    assert model.engine_name == model.engine.description
+    assert model.engine.description.split()[0] == name
