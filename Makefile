@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
-KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.inc kernels/*/*.py)
+KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.py kernels/src/isa/*)
 
 .PHONY: demo test check lint format fuzz soak quality bench figures mini clean
 

@@ -4,14 +4,14 @@
 namespace instructor {
 
 #define IK_ISA(name) extern const Isa isa_##name;
-#include "isas.inc"
+#include "isa/isas.inc"
 #undef IK_ISA
 
 namespace {
 
 #define IK_ISA(name) &isa_##name,
 const Isa* const ISAS[] = {
-#include "isas.inc"
+#include "isa/isas.inc"
 };
 #undef IK_ISA
 

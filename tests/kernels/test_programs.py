@@ -40,7 +40,7 @@ def run(*command: str) -> str:
 
 def check_initializers(folder: Path) -> None:
     """No code of an instruction set runs when the library is loaded: the processor may not have it."""
-    objects = sorted(folder.glob("CMakeFiles/instructor_kernels_objects.dir/src/isa_*.o"))
+    objects = sorted(folder.glob("CMakeFiles/instructor_kernels_objects.dir/src/isa/*.o"))
     assert objects
     for path in objects:
         assert ".init_array" not in run("readelf", "--sections", "--wide", str(path)), path.name
