@@ -29,7 +29,7 @@ from comparison.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
 from comparison.summary import summarize
 from comparison.work import MIXED_ROWS, all_work, write_work
 from instructor_onnx import BundleError, Manifest
-from instructor_onnx.engines.ort import available_cpus
+from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
 PROJECT = Path(__file__).resolve().parents[1]

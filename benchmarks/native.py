@@ -39,8 +39,10 @@ from instructor_onnx import BundleError
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.bundle import Manifest, Model
 from instructor_onnx.engines import native, saturation
+from instructor_onnx.engines.cpus import available_cpus
+from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.engine import Engine
-from instructor_onnx.engines.ort import Device, Session, available_cpus, import_onnxruntime
+from instructor_onnx.engines.ort import Session
 from instructor_onnx.tokens import Tokens
 from native_report import tables
 

@@ -27,7 +27,7 @@ from evaluation.plot import plot
 from evaluation.results import PACKAGES, Results, Subject
 from evaluation.tasks import TASKS
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
-from instructor_onnx.engines.ort import available_cpus
+from instructor_onnx.engines.cpus import available_cpus
 from threadpoolctl import threadpool_limits
 
 PROJECT = Path(__file__).resolve().parents[1]

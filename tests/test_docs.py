@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.loading import EMBEDDED
 
 from tests.server.conftest import is_ready, load, serving, wait_until
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from instructor_onnx import Manifest
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import fits, why_not
-from instructor_onnx.engines.ort import Device
 
 
 def cpu_variants(manifest: Manifest) -> list[str]:

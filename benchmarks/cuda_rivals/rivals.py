@@ -21,7 +21,7 @@ import torch
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.batches import plan_batches
 from instructor_onnx.engines.cuda import SEQUENCE_MULTIPLE, CudaSession
-from instructor_onnx.engines.ort import Device
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.tokens import Tokens
 from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.checkpoint.weights import DENSE

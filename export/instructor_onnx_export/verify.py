@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from instructor_onnx import INSTRUCTOR
+from instructor_onnx import INSTRUCTOR, loading, model
 from instructor_onnx.bundle import BundleError, InstructorOnnxError, Variant, Verification
 from instructor_onnx.engines import native, processor
+from instructor_onnx.engines.devices import Device, choose_device, import_onnxruntime
 from instructor_onnx.engines.engine import fits
-from instructor_onnx.engines.ort import Device, choose_device, import_onnxruntime
 from instructor_onnx.inputs import Row
 
 from instructor_onnx_export.oracle import Float32, Oracle
@@ -224,13 +224,15 @@ def cosines(a: Float32, b: Float32) -> npt.NDArray[np.float64]:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    log = logging.getLogger("instructor_onnx.model")
+    logs = [logging.getLogger(module) for module in (loading.__name__, model.__name__)]
     errors_only: Callable[[logging.LogRecord], bool] = lambda record: record.levelno >= logging.ERROR  # noqa: E731
-    log.addFilter(errors_only)
+    for log in logs:
+        log.addFilter(errors_only)
     try:
         yield
     finally:
-        log.removeFilter(errors_only)
+        for log in logs:
+            log.removeFilter(errors_only)
 
 
 def _worst(ours: Sequence[Float32], theirs: Sequence[Float32]) -> float:

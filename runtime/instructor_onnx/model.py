@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +16,10 @@ from tqdm import tqdm
 
 from instructor_onnx import hub
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
-from instructor_onnx.engines.engine import ENGINES, Engine, fits, open_engine
-from instructor_onnx.engines.external_data import check_external_data
-from instructor_onnx.engines.ort import Device, choose_device
+from instructor_onnx.engines.devices import choose_device
+from instructor_onnx.engines.engine import Engine
 from instructor_onnx.inputs import Row, as_rows
+from instructor_onnx.loading import load
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]
@@ -31,14 +29,6 @@ OutputValue = Literal["sentence_embedding", "token_embeddings"] | None
 
 logger = logging.getLogger(__name__)
 
-# Without a named variant, the first of these that the bundle has: the most exact the device runs well. A GPU's matrix
-# units are several times faster in half precision than in fp32, and of the two halves fp16 has three bits more; but
-# one of them goes before fp32 only if it was verified on a GPU.
-PREFERRED_VARIANTS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp16", "bf16", "fp32")}
-# Every variant that `instructor-onnx export` makes.
-EXPORTED = ("fp32", "int8", "int4", "fp16", "bf16")
-# Bundles that ride in this package, by the name they are loaded with.
-EMBEDDED = {"instructor-mini": Path(__file__).with_name("instructor-mini")}
 ROWS_NAMED = 5  # rows that a warning names before it only counts
 
 
@@ -84,34 +74,11 @@ class INSTRUCTOR:
         for name, value in (("num_threads", num_threads), ("token_budget", token_budget)):
             if value is not None:
                 _check_positive(name, value)
-        if engine not in (*ENGINES, None):
-            raise ValueError(f"engine: found {engine!r}, expected one of {', '.join(map(repr, ENGINES))} or None.")
-        device = _device_name(device)
         options = hub.HubOptions(revision, token, cache_folder, local_files_only)
-        folder = _bundle_folder(model_name_or_path, variant, device, engine, options)
-        manifest = Manifest.read(folder)
-        self.variant, chosen = choose(manifest, variant, device, folder, engine)
-        check_sizes(folder, manifest.files(self.variant))
-        self.manifest = manifest
-        self.folder = folder
-        self._tokenizer = Tokenizer.load(
-            folder / manifest.tokenizer.path,
-            vocab_size=manifest.model.vocab_size,
-            eos_token_id=manifest.model.eos_token_id,
-        )
-        files = [folder / file.path for file in manifest.variants[self.variant].files]
-        check_external_data(files[0], allowed={file.name for file in files[1:]})
-        if not manifest.variants[self.variant].verification:
-            logger.warning(
-                "%s: variant %s was not verified when it was exported, for want of a GPU. "
-                "`instructor-onnx check %s --against CHECKPOINT --record` verifies it on this machine.",
-                folder,
-                self.variant,
-                folder,
-            )
-        self._engine = open_engine(manifest, self.variant, files[0], chosen, engine, num_threads)
+        loaded = load(model_name_or_path, variant, _device_name(device), engine, num_threads, options)
+        self.folder, self.manifest, self.variant, self._tokenizer, self._engine = loaded
         self._token_budget = token_budget or self._engine.token_budget
-        self._max_seq_length = manifest.model.max_seq_length
+        self._max_seq_length = self.manifest.model.max_seq_length
 
     def __repr__(self) -> str:
         return (
@@ -335,78 +302,6 @@ class Losses:
     truncated: int  # of them, cut to max_seq_length
     masked: tuple[int, ...]  # those with nothing left to pool: their vectors are all zeros
     max_seq_length: int
-
-
-def embedded(name_or_path: str | os.PathLike[str]) -> Path | None:
-    """The folder of the bundle that rides in this package under that name; a folder of the name goes first."""
-    return None if Path(name_or_path).exists() else EMBEDDED.get(str(name_or_path))
-
-
-def _bundle_folder(
-    name_or_path: str | os.PathLike[str],
-    variant: str | None,
-    device: str | None,
-    engine: str | None,
-    options: hub.HubOptions,
-) -> Path:
-    """The local folder of the bundle; of a hub id, only the manifest and the one variant are downloaded."""
-    folder = embedded(name_or_path) or hub.local_folder(name_or_path)
-    if folder is not None:
-        return folder
-    repo_id = str(name_or_path)
-    # config.json is no part of a bundle, but lets the error about a checkpoint say that it is one
-    folder = hub.download(repo_id, [MANIFEST, TOKENIZER, "config.json"], options)
-    manifest = Manifest.read(folder)
-    chosen, _ = choose(manifest, variant, device, folder, engine)
-    return hub.download(repo_id, [MANIFEST, *(file.path for file in manifest.files(chosen))], options)
-
-
-def choose(
-    manifest: Manifest, variant: str | None, device: str | None, folder: Path, engine: str | None = None
-) -> tuple[str, Device]:
-    """The variant and the device to run it on; where neither was named, the best pair there is."""
-    if variant is not None:
-        check_variant(manifest, variant, folder)
-    if engine == "native":
-        cpu = Device("cpu")
-        fitting = [name for name, v in manifest.variants.items() if "native" in fits(v.weight_type, cpu)]
-        if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
-            raise ValueError(
-                f"engine='native' runs int8 and int4 variants on the CPU; asked for were variant={variant!r} and "
-                f"device={device!r}, and {folder} has {', '.join(manifest.variants)}."
-            )
-        return variant or fitting[0], cpu
-    wanted = manifest.variants if variant is None else {variant: manifest.variants[variant]}
-    if device is None and not any("cuda" in v.devices for v in wanted.values()):
-        first = Device("cpu")  # without asking onnxruntime, which is slow to import
-    else:
-        first = choose_device(device)
-    if variant is not None:
-        devices = manifest.variants[variant].devices
-        right = device is not None or first.kind in devices
-        # Where none was named, a variant for GPUs asks for one: without it, the error says what is missing.
-        return variant, first if right else choose_device(next(iter(devices), "cpu"))
-    for candidate in [first] if device is not None else [first, Device("cpu")]:
-        present = [name for name in PREFERRED_VARIANTS[candidate.kind] if name in manifest.variants]
-        verified = [name for name in present if manifest.variants[name].verification]
-        if names := verified or present:
-            return names[0], candidate
-    raise BundleError(
-        f"{folder / MANIFEST}: has no variant that runs well on {first} (it has {', '.join(manifest.variants)}). "
-        f"Export again with `--variants {PREFERRED_VARIANTS[first.kind][0]}`, or name one, as "
-        f"variant={next(iter(manifest.variants))!r}."
-    )
-
-
-def check_variant(manifest: Manifest, variant: str, folder: Path) -> None:
-    """Raise ValueError where a bundle has no such variant, with those that there are."""
-    if variant not in manifest.variants:
-        again = f"export again with `--variants {variant}`"
-        raise ValueError(
-            f"variant={variant!r}: {folder} has {', '.join(manifest.variants)}. Name one of these, or "
-            + (again if variant in EXPORTED else f"export another: there are {', '.join(EXPORTED)}")
-            + "."
-        )
 
 
 def _device_name(device: Any) -> str | None:

@@ -16,8 +16,8 @@ from comparison.processes import Process, RivalFailed
 from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 from instructor_onnx import Manifest
 from instructor_onnx.engines import native
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import default_engine
-from instructor_onnx.engines.ort import Device
 from instructor_onnx.tokens import Tokenizer
 
 from tests.benchmarks.conftest import EMBEDDED

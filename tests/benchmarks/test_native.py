@@ -10,8 +10,8 @@ import native as benchmark
 import pytest
 from common import machine
 from instructor_onnx.engines import saturation
+from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.engine import default_engine
-from instructor_onnx.engines.ort import Device, import_onnxruntime
 
 
 def test_a_short_run(

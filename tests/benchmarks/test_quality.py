@@ -16,8 +16,8 @@ from common.results import read
 from evaluation import instructions, report
 from evaluation.results import Results
 from evaluation.tasks import TASKS
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import default_engine
-from instructor_onnx.engines.ort import Device
 
 from tests.benchmarks.conftest import PROJECT
 

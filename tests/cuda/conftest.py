@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from instructor_onnx.engines import devices
-from instructor_onnx.engines.ort import import_onnxruntime
+from instructor_onnx.engines.devices import import_onnxruntime
 
 MISSING = devices.missing(import_onnxruntime(), 0)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from instructor_onnx import INSTRUCTOR, BundleError
 from instructor_onnx.bundle import describe_file
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.loading import EMBEDDED
 
 from tests.fuzz.commands import run_command
 from tests.fuzz.kinds import missing

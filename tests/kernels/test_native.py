@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.cli import main
-from instructor_onnx.engines import native, ort
+from instructor_onnx.engines import cpus, native
 from instructor_onnx.engines.initializers import read_graph
 from instructor_onnx.inputs import as_rows
 
@@ -287,7 +287,7 @@ class TestChoice:
             opened("instructor-mini", engine=engine, num_threads=1025)
 
     def test_as_many_threads_as_there_can_be(self) -> None:
-        model = opened("instructor-mini", engine="native", num_threads=ort.MOST_THREADS)
+        model = opened("instructor-mini", engine="native", num_threads=cpus.MOST_THREADS)
         assert model.encode("a").shape == (384,)
 
     def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from instructor_onnx import INSTRUCTOR, Manifest, cli
 from instructor_onnx.bundle import check_hashes
 from instructor_onnx.engines import native
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.loading import EMBEDDED
 from instructor_onnx_export import verify_bundle
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints/instructor-mini"

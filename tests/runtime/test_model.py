@@ -20,9 +20,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
-from instructor_onnx import model as model_module
-from instructor_onnx.engines.ort import Device
+from instructor_onnx import INSTRUCTOR, BundleError, Manifest, loading
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import Losses
 from instructor_onnx_export.variants import VARIANTS
@@ -366,7 +365,7 @@ class TestLoading:
         assert str(refused.value).endswith("there are fp32, int8, int4, fp16, bf16.")
 
     def test_what_can_be_exported(self) -> None:
-        assert tuple(VARIANTS) == model_module.EXPORTED
+        assert tuple(VARIANTS) == loading.EXPORTED
 
     def test_a_torch_device(self, bundle: Path) -> None:
         found = INSTRUCTOR(bundle, device=torch.device("cpu"))
@@ -473,16 +472,16 @@ class TestChoice:
     ) -> None:  # fmt: skip
         providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
         fake = SimpleNamespace(get_available_providers=lambda: providers)
-        monkeypatch.setattr("instructor_onnx.engines.ort.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.engines.devices.import_onnxruntime", lambda: fake)
         monkeypatch.setattr("instructor_onnx.engines.devices.visible_gpus", lambda: 2)
-        found, chosen = model_module.choose(manifest, variant, device, Path("bundle"))
+        found, chosen = loading.choose(manifest, variant, device, Path("bundle"))
         assert (found, str(chosen)) == expected
 
     def test_a_cpu_bundle_on_a_machine_with_cuda(self, monkeypatch: pytest.MonkeyPatch, manifest: Manifest) -> None:
         fake = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider"])
-        monkeypatch.setattr("instructor_onnx.engines.ort.import_onnxruntime", lambda: fake)
+        monkeypatch.setattr("instructor_onnx.engines.devices.import_onnxruntime", lambda: fake)
         monkeypatch.setattr("instructor_onnx.engines.devices.visible_gpus", lambda: 2)
         only = dataclasses.replace(manifest, variants={"int8": manifest.variants["int8"]})
-        assert model_module.choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
+        assert loading.choose(only, None, None, Path("bundle")) == ("int8", Device("cpu"))
         with pytest.raises(BundleError, match=r"no variant that runs well on cuda:0 \(it has int8\).*variant='int8'"):
-            model_module.choose(only, None, "cuda", Path("bundle"))
+            loading.choose(only, None, "cuda", Path("bundle"))

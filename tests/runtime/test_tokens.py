@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.loading import EMBEDDED
 from instructor_onnx.tokens import CHARACTERS_AT_ONCE, MOST_READ, Tokenizer, Tokens
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordLevel

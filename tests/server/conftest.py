@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from instructor_onnx import INSTRUCTOR
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import Engine
-from instructor_onnx.engines.ort import Device
 from instructor_onnx.server import Options
 from instructor_onnx.server.run import Server
 from instructor_onnx.tokens import Tokens

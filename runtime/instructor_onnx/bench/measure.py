@@ -28,9 +28,11 @@ from instructor_onnx.bench.report import (
 )
 from instructor_onnx.bundle import BundleError, Manifest, Model
 from instructor_onnx.engines import processor
+from instructor_onnx.engines.cpus import available_cpus
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import fits, why_not
-from instructor_onnx.engines.ort import Device, available_cpus
-from instructor_onnx.model import INSTRUCTOR, check_variant
+from instructor_onnx.loading import check_variant
+from instructor_onnx.model import INSTRUCTOR
 
 Row = tuple[str, str]
 

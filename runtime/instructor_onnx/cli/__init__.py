@@ -30,7 +30,8 @@ from instructor_onnx.files import stream
 from instructor_onnx.files.records import Columns, input_format_of
 from instructor_onnx.files.resume import State
 from instructor_onnx.files.writers import output_format_of
-from instructor_onnx.model import INSTRUCTOR, embedded
+from instructor_onnx.loading import embedded
+from instructor_onnx.model import INSTRUCTOR
 
 EXPECTED_ERRORS = (InstructorOnnxError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError)
 

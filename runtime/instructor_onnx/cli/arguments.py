@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from instructor_onnx import __version__
+from instructor_onnx.engines.cpus import MOST_THREADS
 from instructor_onnx.engines.engine import ENGINES
-from instructor_onnx.engines.ort import MOST_THREADS
 from instructor_onnx.files.stream import CHUNK_BYTES, CHUNK_ROWS
 from instructor_onnx.inputs import is_unicode
 from instructor_onnx.server.options import Options

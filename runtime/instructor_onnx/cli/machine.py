@@ -11,9 +11,10 @@ from pathlib import Path
 from instructor_onnx import __version__
 from instructor_onnx.bundle import Manifest
 from instructor_onnx.engines import native, processor, saturation
+from instructor_onnx.engines.cpus import cpus_and_why
+from instructor_onnx.engines.devices import import_onnxruntime
 from instructor_onnx.engines.engine import default_engine, fits, missing_gpu
-from instructor_onnx.engines.ort import cpus_and_why, import_onnxruntime
-from instructor_onnx.model import choose
+from instructor_onnx.loading import choose
 
 PASSED = "self-check passed"
 

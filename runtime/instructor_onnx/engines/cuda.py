@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from instructor_onnx.bundle import Model
-from instructor_onnx.engines.ort import INPUTS, Device, Float32, Int64, OnnxModel, import_onnxruntime, unpadded
+from instructor_onnx.engines.devices import Device, import_onnxruntime
+from instructor_onnx.engines.ort import INPUTS, Float32, Int64, OnnxModel, unpadded
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens

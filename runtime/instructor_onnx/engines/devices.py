@@ -1,6 +1,6 @@
-"""What an NVIDIA GPU needs before onnxruntime can use it, and what to say where it is not there.
+"""Which device there is: the CPU, or a GPU with what onnxruntime needs for it; what to say where it is missing.
 
-Imports nothing heavy: the onnxruntime module is handed in by session.py, which alone imports it.
+The only module that imports onnxruntime, and only when it is asked for it.
 """
 
 from __future__ import annotations
@@ -8,17 +8,65 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
+OR_CPU = "or use device='cpu'."
 INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu; pip install 'instructor-onnx[gpu]'"
 INSTALL_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 PROVIDER = "CUDAExecutionProvider"
 # tf32 off: it is onnxruntime's default, and would leave an fp32 model three digits.
 # Arena as requested: its default doubles, and the longest texts come first, so nothing is won by growing ahead.
 PROVIDER_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a session runs: "cpu", or "cuda" with the index of the GPU."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        ImportError: with the line that installs it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"onnxruntime is not installed ({error}): {INSTALL_CPU}") from error
+    return onnxruntime
+
+
+def choose_device(device: str | None) -> Device:
+    """The device to run on: the one named, else CUDA where onnxruntime has it and there is a GPU, else the CPU.
+
+    Raises:
+        ValueError: a name that is no device.
+        RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
+    """
+    if device is None:
+        return Device("cpu") if missing(import_onnxruntime(), 0) else Device("cuda")
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if not match:
+        raise ValueError(f"device: found {device!r}, expected 'cpu', 'cuda' or 'cuda:N'.")
+    if device == "cpu":
+        return Device("cpu")
+    index = int(match.group(1) or 0)
+    if reason := missing(import_onnxruntime(), index):
+        raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
+    return Device("cuda", index)
 
 
 def missing(onnxruntime: Any, index: int) -> str | None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from instructor_onnx.bundle import Manifest, Variant
 from instructor_onnx.engines import devices, native
 from instructor_onnx.engines.cuda import CudaSession
-from instructor_onnx.engines.ort import Device, Session, import_onnxruntime
+from instructor_onnx.engines.devices import Device, import_onnxruntime
+from instructor_onnx.engines.ort import Session
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from instructor_onnx.bundle import BundleError, Model
+from instructor_onnx.engines.cpus import thread_count
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.initializers import Array, Graph, read_graph
-from instructor_onnx.engines.ort import Device, thread_count
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens

@@ -1,11 +1,9 @@
-"""The only module that imports onnxruntime: provider, threads, run."""
+"""Any variant on onnxruntime: provider, threads, run."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ import numpy.typing as npt
 
 from instructor_onnx.bundle import BundleError, Model
 from instructor_onnx.engines import devices, saturation
+from instructor_onnx.engines.cpus import thread_count
+from instructor_onnx.engines.devices import Device
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -24,26 +24,12 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
-INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
-OR_CPU = "or use device='cpu'."
 INPUTS = ("input_ids", "attention_mask", "pooling_mask")
-MOST_THREADS = 1024  # that the native kernels take; more of onnxruntime's would only wait
 # How onnxruntime's errors say that memory is short: its arena in two ways, C++, the driver, and cuBLAS.
 OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory for requested buffer|smaller than requested bytes|bad_alloc|out of memory"
     r"|STATUS_ALLOC_FAILED"
 )
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where a session runs: "cpu", or "cuda" with the index of the GPU."""
-
-    kind: str
-    index: int = 0
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
 
 @dataclass
@@ -70,7 +56,7 @@ class OnnxModel:
             ValueError: more threads than an engine takes.
         """
         threads = thread_count(num_threads)
-        onnxruntime = import_onnxruntime()
+        onnxruntime = devices.import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -94,7 +80,8 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
         if on_gpu and devices.PROVIDER not in session.get_providers():
-            raise RuntimeError(f"device='{device}': {devices.not_started(onnxruntime, said.getvalue())}, {OR_CPU}")
+            reason = devices.not_started(onnxruntime, said.getvalue())
+            raise RuntimeError(f"device='{device}': {reason}, {devices.OR_CPU}")
         return cls(session, path, device, threads, sizes)
 
     @contextlib.contextmanager
@@ -203,115 +190,3 @@ class Session:
 def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
     """The real tokens of each row; copies, as a view would keep the whole padded batch alive."""
     return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
-
-
-def import_onnxruntime() -> Any:
-    """The onnxruntime module.
-
-    Raises:
-        ImportError: with the line that installs it.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(f"onnxruntime is not installed ({error}): {INSTALL_CPU}") from error
-    return onnxruntime
-
-
-def choose_device(device: str | None) -> Device:
-    """The device to run on: the one named, else CUDA where onnxruntime has it and there is a GPU, else the CPU.
-
-    Raises:
-        ValueError: a name that is no device.
-        RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
-    """
-    if device is None:
-        return Device("cpu") if devices.missing(import_onnxruntime(), 0) else Device("cuda")
-    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
-    if not match:
-        raise ValueError(f"device: found {device!r}, expected 'cpu', 'cuda' or 'cuda:N'.")
-    if device == "cpu":
-        return Device("cpu")
-    index = int(match.group(1) or 0)
-    if reason := devices.missing(import_onnxruntime(), index):
-        raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
-    return Device("cuda", index)
-
-
-def thread_count(num_threads: int | None) -> int:
-    """The CPU threads of one run; None: what affinity and container quota allow.
-
-    Raises:
-        ValueError: more than an engine takes.
-    """
-    if num_threads is None:
-        return min(available_cpus(), MOST_THREADS)
-    if not 1 <= num_threads <= MOST_THREADS:
-        raise ValueError(f"num_threads: found {num_threads}, expected a whole number from 1 to {MOST_THREADS}.")
-    return num_threads
-
-
-def available_cpus() -> int:
-    """Physical cores this process may use: its affinity, bounded by the container's CPU quota.
-
-    onnxruntime's own default ignores both and oversubscribes a small container on a large machine.
-    """
-    return cpus_and_why()[0]
-
-
-def cpus_and_why() -> tuple[int, str]:
-    """The same, and what sets that number."""
-    logical = os.cpu_count() or 1
-    affinity = getattr(os, "sched_getaffinity", None)
-    cpus = affinity(0) if affinity else set(range(logical))
-    cores = len({_core_of(cpu) for cpu in cpus})
-    quota = _cpu_quota()
-    if quota < cores:
-        why = f"the container's CPU quota is {quota:g}, of {cores} cores"
-    elif len(cpus) < logical:
-        why = f"cores of this process's affinity, {len(cpus)} of {logical} logical CPUs"
-    else:
-        why = f"cores of this machine, which has {logical} logical CPUs"
-    return max(1, math.ceil(min(cores, quota))), why
-
-
-def _core_of(cpu: int) -> str:
-    """A name for the physical core of a logical CPU: hyper-threads share one."""
-    siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    try:
-        return siblings.read_text()
-    except OSError:
-        return str(cpu)
-
-
-def _cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
-    """CPUs' worth of time the control groups of this process allow; infinite where nothing limits it.
-
-    Reads every group from its own up to the root, as the tightest one binds: cgroup v2's `cpu.max`
-    ("quota period", in microseconds), then v1's pair of files.
-    """
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return math.inf
-    quotas = [math.inf]
-    for line in lines:  # "0::/path" is v2; "4:cpu,cpuacct:/path" is v1
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / "cpu" if controllers else root
-        group = base / path.lstrip("/")
-        for folder in [group, *group.parents]:
-            if folder.is_relative_to(base):
-                quotas.append(_group_quota(folder))
-    return min(quotas)
-
-
-def _group_quota(folder: Path) -> float:
-    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
-        try:
-            quota, period = " ".join((folder / name).read_text() for name in names).split()
-        except (OSError, ValueError):
-            continue
-        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
-    return math.inf

@@ -31,7 +31,8 @@ from typing import Any
 
 from instructor_onnx.bundle import MANIFEST, Manifest, check_sizes
 from instructor_onnx.integrations.loading import ModelOptions, shared_model
-from instructor_onnx.model import INSTRUCTOR, embedded
+from instructor_onnx.loading import embedded
+from instructor_onnx.model import INSTRUCTOR
 
 try:
     import pandas as pd

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from instructor_onnx.engines.ort import available_cpus
+from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.inputs import Row, is_unicode
 from instructor_onnx.model import INSTRUCTOR
 from instructor_onnx.server.batcher import Batcher

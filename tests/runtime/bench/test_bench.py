@@ -12,7 +12,7 @@ import pytest
 from instructor_onnx import INSTRUCTOR, cli
 from instructor_onnx.bench import measure, report
 from instructor_onnx.engines import native, processor
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.loading import EMBEDDED
 
 SPEED = 1000.0
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest, __version__, cli
 from instructor_onnx.bundle import InstructorOnnxError
-from instructor_onnx.engines import devices, ort, processor
+from instructor_onnx.engines import cpus, devices, processor
 from instructor_onnx.files import stream
 from instructor_onnx.files.resume import STATE_VERSION, State
 
@@ -310,7 +310,7 @@ def test_encode_errors(
     (tmp_path / "there.npy").write_bytes(b"old")
     before = sorted(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
-    if "cuda" in arguments and ort.choose_device(None).kind == "cuda":
+    if "cuda" in arguments and devices.choose_device(None).kind == "cuda":
         pytest.skip("there is a GPU")
     assert cli.main(["encode", str(bundle), *arguments, "--quiet"]) == 1
     assert message in error_of(capsys)
@@ -537,7 +537,7 @@ def test_info_as_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(bundle), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["manifest"] == json.loads((bundle / "manifest.json").read_text())
-    assert facts["machine"]["threads"] == ort.available_cpus()
+    assert facts["machine"]["threads"] == cpus.available_cpus()
 
 
 @pytest.mark.parametrize("command", ["info", "check"])

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from instructor_onnx import INSTRUCTOR, Manifest, cli
 from instructor_onnx.cli import machine
-from instructor_onnx.engines import devices, native, ort, processor, saturation
-from instructor_onnx.model import EMBEDDED
+from instructor_onnx.engines import cpus, devices, native, processor, saturation
+from instructor_onnx.loading import EMBEDDED
 
 FOLDER = EMBEDDED["instructor-mini"]
 NO_AMX = "the system keeps AMX's tiles from this process"
@@ -79,7 +79,7 @@ def test_where_the_kernels_pass(manifest: Manifest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(saturation, "saturates", lambda module: False)
     found = look(manifest)
     assert found.processor == processor.name()
-    assert found.threads == ort.available_cpus()
+    assert found.threads == cpus.available_cpus()
     assert found.kernels == "7.1"
     assert found.instruction_sets == {
         "amx": f"not on this machine: {NO_AMX}",

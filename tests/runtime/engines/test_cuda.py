@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from instructor_onnx import INSTRUCTOR, Manifest
-from instructor_onnx import model as model_module
+from instructor_onnx import INSTRUCTOR, Manifest, loading
 from instructor_onnx.engines import devices, saturation
-from instructor_onnx.engines import ort as session_module
 from instructor_onnx.engines.cuda import SEQUENCE_MULTIPLE, CudaSession, GpuOutOfMemoryError
-from instructor_onnx.engines.ort import Device, Session, choose_device
+from instructor_onnx.engines.devices import Device, choose_device
+from instructor_onnx.engines.ort import Session
 from instructor_onnx.tokens import Tokens
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -176,7 +175,7 @@ class TestOutOfMemory:
 def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, *providers: str, gpus: int = 1, **more: Any) -> Any:
     """An onnxruntime that claims these providers, and a driver that shows so many GPUs."""
     fake = SimpleNamespace(get_available_providers=lambda: list(providers), __version__="1.31.1", **more)
-    monkeypatch.setattr(session_module, "import_onnxruntime", lambda: fake)
+    monkeypatch.setattr(devices, "import_onnxruntime", lambda: fake)
     monkeypatch.setattr(devices, "visible_gpus", lambda: gpus)
     return fake
 
@@ -256,7 +255,7 @@ class TestPreferredVariant:
         variants = manifest.variants | {
             name: dataclasses.replace(manifest.variants[name], verification=found) for name in verified
         }
-        return model_module.choose(dataclasses.replace(manifest, variants=variants), None, device, Path("b"))[0]
+        return loading.choose(dataclasses.replace(manifest, variants=variants), None, device, Path("b"))[0]
 
     def test_half_precision_only_if_verified(self, manifest: Manifest) -> None:
         assert self.chosen(manifest, []) == "fp32"
@@ -266,15 +265,15 @@ class TestPreferredVariant:
 
     def test_unverified_if_there_is_nothing_else(self, manifest: Manifest) -> None:
         only = dataclasses.replace(manifest, variants={"bf16": manifest.variants["bf16"]})
-        assert model_module.choose(only, None, "cuda", Path("b")) == ("bf16", Device("cuda"))
+        assert loading.choose(only, None, "cuda", Path("b")) == ("bf16", Device("cuda"))
 
     def test_a_variant_for_gpus_never_goes_to_the_cpu_unasked(
         self, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fake_onnxruntime(monkeypatch, CPU)
         with pytest.raises(RuntimeError, match="CPU-only package"):
-            model_module.choose(manifest, "bf16", None, Path("b"))
-        assert model_module.choose(manifest, "fp16", "cpu", Path("b")) == ("fp16", Device("cpu"))
+            loading.choose(manifest, "bf16", None, Path("b"))
+        assert loading.choose(manifest, "fp16", "cpu", Path("b")) == ("fp16", Device("cpu"))
 
     def test_an_unverified_variant_is_told_of(
         self, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

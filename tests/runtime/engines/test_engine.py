@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.engines import native
+from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import ENGINES, default_engine, fits, why_not
-from instructor_onnx.engines.ort import Device
 
 CPU, GPU = Device("cpu"), Device("cuda")
 

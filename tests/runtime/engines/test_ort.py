@@ -1,11 +1,9 @@
-"""Devices, threads and control groups."""
+"""Devices, and sessions of onnxruntime on a CPU."""
 
 from __future__ import annotations
 
 import builtins
 import dataclasses
-import math
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +13,14 @@ import numpy as np
 import pytest
 from instructor_onnx import BundleError, Manifest
 from instructor_onnx.engines import devices, ort
-from instructor_onnx.engines.ort import Device, Session, choose_device
+from instructor_onnx.engines.devices import Device, choose_device
+from instructor_onnx.engines.ort import Session
 
 
 def with_providers(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
     """Make onnxruntime claim these execution providers, and the driver two GPUs."""
     fake = SimpleNamespace(get_available_providers=lambda: list(providers), __version__="0")
-    monkeypatch.setattr(ort, "import_onnxruntime", lambda: fake)
+    monkeypatch.setattr(devices, "import_onnxruntime", lambda: fake)
     monkeypatch.setattr(devices, "visible_gpus", lambda: 2)
 
 
@@ -61,7 +60,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"pip install 'instructor-onnx\[cpu\]'"):
-        ort.import_onnxruntime()
+        devices.import_onnxruntime()
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
@@ -107,70 +106,3 @@ def test_outputs_of_other_sizes_than_the_manifests(bundle: Path, name: str) -> N
 def test_more_threads_than_there_can_be(bundle: Path, count: int) -> None:
     with pytest.raises(ValueError, match=rf"num_threads: found {count}, expected a whole number from 1 to 1024"):
         Session.open(bundle / "fp32/model.onnx", Device("cpu"), count)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
-def test_affinity_bounds_the_threads() -> None:
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert ort.available_cpus() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def control_groups(tmp_path: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
-    root = tmp_path / "cgroup"
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    (tmp_path / "membership").write_text(membership)
-    return root, tmp_path / "membership"
-
-
-@pytest.mark.parametrize(
-    ("membership", "files", "quota"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
-        ("0::/a/b\n", {"a/b/cpu.max": "50000 100000"}, 0.5),
-        ("4:cpu,cpuacct:/docker/1\n", {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
-        ("3:memory:/\n", {}, math.inf),
-    ],
-    ids=["v2", "v2 unlimited", "v2 parent", "v2 half", "v1", "v1 unlimited", "none"],
-)  # fmt: skip
-def test_the_tightest_quota_binds(tmp_path: Path, membership: str, files: dict[str, str], quota: float) -> None:
-    assert ort._cpu_quota(*control_groups(tmp_path, membership, files)) == quota
-
-
-def test_no_control_groups(tmp_path: Path) -> None:
-    assert ort._cpu_quota(tmp_path, tmp_path / "absent") == math.inf
-
-
-@pytest.mark.parametrize(
-    ("allowed", "quota", "expected"),
-    [
-        (8, math.inf, (4, "cores of this machine, which has 8 logical CPUs")),
-        (8, 4.0, (4, "cores of this machine, which has 8 logical CPUs")),
-        (4, math.inf, (2, "cores of this process's affinity, 4 of 8 logical CPUs")),
-        (8, 1.5, (2, "the container's CPU quota is 1.5, of 4 cores")),
-        (4, 0.5, (1, "the container's CPU quota is 0.5, of 2 cores")),
-    ],
-)
-def test_what_sets_the_number_of_threads(
-    monkeypatch: pytest.MonkeyPatch, allowed: int, quota: float, expected: tuple[int, str]
-) -> None:
-    """On four cores of two hyper-threads each."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(allowed)), raising=False)
-    monkeypatch.setattr(ort, "_core_of", lambda cpu: str(cpu // 2))
-    monkeypatch.setattr(ort, "_cpu_quota", lambda: quota)
-    assert ort.cpus_and_why() == expected
-    assert ort.available_cpus() == expected[0]
-
-
-def test_half_a_cpu_is_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "_cpu_quota", lambda: 0.5)
-    assert ort.available_cpus() == 1

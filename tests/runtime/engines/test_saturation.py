@@ -13,7 +13,8 @@ import onnxruntime
 import pytest
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.engines import saturation
-from instructor_onnx.engines.ort import Device, Session
+from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.ort import Session
 from onnx import TensorProto, helper, numpy_helper
 
 Array = npt.NDArray[Any]
