@@ -17,15 +17,32 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from instructor_onnx import __version__
-from instructor_onnx.server.errors import ApiError, from_http, from_validation
+from instructor_onnx.server.errors import KINDS, ApiError, from_http, from_validation
 from instructor_onnx.server.metrics import Metrics
-from instructor_onnx.server.schemas import EmbeddingsRequest, EmbedRequest, TokenizeRequest
+from instructor_onnx.server.schemas import (
+    Embeddings,
+    EmbeddingsRequest,
+    EmbedRequest,
+    Info,
+    Model,
+    Models,
+    OpenAIRefusal,
+    Refusal,
+    Token,
+    TokenizeRequest,
+)
 from instructor_onnx.server.service import Service
 
 DESCRIPTION = """\
 INSTRUCTOR text embeddings. Below /v1 as OpenAI's API, the other routes as text-embeddings-inference; \
 instructions and presets are this server's own.
 """
+
+# Errors, by what may have them.
+ANY = ("body_timeout", "payload_too_large", "misdirected", "backend", "stopping")
+KEYED = ("unauthorized", "not_ready")
+INPUTS = ("malformed", "invalid", "overloaded")
+UNROUTED = ("head_timeout", "too_many_connections")  # whatever the path, as text-embeddings-inference's
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +59,7 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
         # their pages load scripts from elsewhere
         docs_url=None,
         redoc_url=None,
+        default_response_class=Response,  # of no media type: the document has those that `responses` name
     )
     created = int(time.time())
 
@@ -64,7 +82,11 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
     async def _failed(request: Request, error: Exception) -> Response:
         return await _refused(request, ApiError("backend", "An error of the server; its log has the details."))
 
-    @app.post("/v1/embeddings", tags=["OpenAI"])
+    @app.post(
+        "/v1/embeddings",
+        tags=["OpenAI"],
+        responses=_answers(Embeddings, OpenAIRefusal, *KEYED, *INPUTS, "model_not_found"),
+    )
     async def embeddings(body: EmbeddingsRequest, service: Ready) -> Response:
         """Embed texts, as OpenAI's clients ask for it."""
         preset = service.instruction_of(body.model)
@@ -90,18 +112,26 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
             }
         )
 
-    @app.get("/v1/models", tags=["OpenAI"])
+    @app.get("/v1/models", tags=["OpenAI"], responses=_answers(Models, OpenAIRefusal, *KEYED))
     async def models(service: Ready) -> Response:
         """Every name that `model` may have: the model's, and with each preset."""
         return _json({"object": "list", "data": [_model(name, created) for name in service.models()]})
 
-    @app.get("/v1/models/{model:path}", tags=["OpenAI"])
+    @app.get(
+        "/v1/models/{model:path}",
+        tags=["OpenAI"],
+        responses=_answers(Model, OpenAIRefusal, *KEYED, "model_not_found"),
+    )
     async def model(model: str, service: Ready) -> Response:
         """One of them."""
         service.instruction_of(model)
         return _json(_model(model, created))
 
-    @app.post("/embed", tags=["text-embeddings-inference"])
+    @app.post(
+        "/embed",
+        tags=["text-embeddings-inference"],
+        responses=_answers(list[list[float]], Refusal, *KEYED, *INPUTS),
+    )
     @app.post("/", include_in_schema=False)  # where huggingface_hub's InferenceClient sends it, given a bare address
     async def embed(body: EmbedRequest, service: Ready) -> Response:
         """Embed texts: a list of vectors, also of one text."""
@@ -116,7 +146,11 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
         )
         return _json(found.vectors)
 
-    @app.post("/tokenize", tags=["text-embeddings-inference"])
+    @app.post(
+        "/tokenize",
+        tags=["text-embeddings-inference"],
+        responses=_answers(list[list[Token]], Refusal, *KEYED, *INPUTS),
+    )
     async def tokenize(body: TokenizeRequest, service: Ready) -> Response:
         """The tokens of each text, and the characters they are from."""
         instruction = "" if body.prompt_name is None else service.preset(body.prompt_name)
@@ -137,7 +171,7 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
             ]
         )
 
-    @app.get("/info", tags=["text-embeddings-inference"])
+    @app.get("/info", tags=["text-embeddings-inference"], responses=_answers(Info, Refusal, *KEYED))
     async def info(service: Ready) -> Response:
         """The model and the limits."""
         options = service.options
@@ -160,12 +194,17 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
             }
         )
 
-    @app.get("/health", tags=["operation"])
+    @app.get("/health", tags=["operation"], responses=_answers(None, Refusal, "not_ready"))
     async def health(service: Ready) -> Response:
         """200 when requests are answered; 503 while the model is loaded and warmed up."""
         return Response()
 
-    @app.get("/metrics", tags=["operation"])
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        responses=_answers(None, Refusal, "unauthorized")
+        | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def prometheus() -> Response:
         """Figures in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -181,6 +220,15 @@ async def _ready(request: Request) -> Service:
 
 
 Ready = Annotated[Service, Depends(_ready)]
+
+
+def _answers(found: Any, refused: Any, *kinds: str) -> dict[int | str, dict[str, Any]]:
+    """What /openapi.json tells of a route's answers: `found` (None: nothing), or errors of these kinds."""
+    shapes = {KINDS[kind][0]: refused for kind in (*ANY, *kinds)}
+    shapes |= {KINDS[kind][0]: refused | Refusal for kind in UNROUTED}
+    shown: dict[int | str, dict[str, Any]] = {status: {"model": shape} for status, shape in sorted(shapes.items())}
+    early = {"model": Refusal, "description": "Refused before its route was known"}
+    return {200: {} if found is None else {"model": found}} | shown | {"default": early}
 
 
 def _model(name: str, created: int) -> dict[str, Any]:

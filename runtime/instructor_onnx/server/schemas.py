@@ -1,4 +1,4 @@
-"""The bodies of requests, as the OpenAPI document shows them."""
+"""The bodies of requests and answers, as the OpenAPI document shows them."""
 
 from __future__ import annotations
 
@@ -81,3 +81,109 @@ class TokenizeRequest(Body):
     inputs: str | List[str]
     add_special_tokens: StrictBool = True
     prompt_name: str | None = Field(None, description="A preset, whose instruction goes before each text.")
+
+
+# Answers. The routes write them from arrays, which is faster: these only tell of them.
+
+
+class Embedding(BaseModel):
+    """One input's vector."""
+
+    object: Literal["embedding"]
+    index: int = Field(description="The input's place in the request.")
+    embedding: list[float] | str = Field(description="Numbers; or base64 of little-endian float32.")
+
+
+class Usage(BaseModel):
+    """Tokens that were embedded: instruction and `</s>` included, after cutting."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(BaseModel):
+    """Of POST /v1/embeddings."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class Model(BaseModel):
+    """A name that a request may have as its `model`."""
+
+    id: str = Field(description="NAME or NAME:PRESET.")
+    object: Literal["model"]
+    created: int = Field(description="When the server was started: seconds since 1970.")
+    owned_by: str
+
+
+class Models(BaseModel):
+    """Of GET /v1/models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Token(BaseModel):
+    """One token of a text."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None = Field(description="Characters of the text, from here to `stop`; a special token has none.")
+    stop: int | None
+
+
+class Pooling(BaseModel):
+    """How tokens become one vector."""
+
+    pooling: Literal["mean"]
+
+
+class ModelType(BaseModel):
+    """What the model makes."""
+
+    embedding: Pooling
+
+
+class Info(BaseModel):
+    """Of GET /info. What is always null is there for clients of text-embeddings-inference."""
+
+    model_id: str
+    model_sha: None
+    model_dtype: str = Field(description="The variant: fp32, int8, ...")
+    model_type: ModelType
+    max_concurrent_requests: int
+    max_input_length: int = Field(description="Tokens of an input, instruction and `</s>` included.")
+    max_batch_tokens: int
+    max_batch_requests: None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int
+    version: str
+    sha: None
+    docker_label: None
+
+
+class OpenAIError(BaseModel):
+    """What was wrong."""
+
+    message: str
+    type: str
+    param: str | None = Field(description="The field of the request that it is about.")
+    code: str = Field(description="The kind of error, as in instructor_errors_total.")
+
+
+class OpenAIRefusal(BaseModel):
+    """Every error below /v1."""
+
+    error: OpenAIError
+
+
+class Refusal(BaseModel):
+    """Every other error, as text-embeddings-inference's."""
+
+    error: str
+    error_type: str
