@@ -97,7 +97,10 @@ def test_the_key_comes_from_the_environment(tmp_path: Path) -> None:
 
 def test_every_option_of_the_model_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SimpleNamespace()
-    monkeypatch.setattr(cli, "INSTRUCTOR", lambda name, **options: vars(model).update(options, name=name) or model)
+    monkeypatch.setattr(
+        "instructor_onnx.cli.arguments.INSTRUCTOR",
+        lambda name, **options: vars(model).update(options, name=name) or model,
+    )
     monkeypatch.setattr("instructor_onnx.server.serve", lambda load, options: load())
     options = "--variant int8 --device cpu --engine onnxruntime --threads 3 --max-batch-tokens 99 --max-seq-length 77"
     assert cli.main(["serve", "some-bundle", *options.split()]) == 0

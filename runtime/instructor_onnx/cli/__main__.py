@@ -1,7 +1,5 @@
-"""`python -m instructor_onnx.cli`, for where the `instructor-onnx` script is not on the path."""
-
-import sys
+"""`python -m instructor_onnx.cli`: the same as `python -m instructor_onnx`."""
 
 from instructor_onnx.cli import main
 
-sys.exit(main())
+raise SystemExit(main())

@@ -22,7 +22,7 @@ from instructor_onnx.engines import cpus, devices, processor
 from instructor_onnx.files import stream
 from instructor_onnx.files.resume import STATE_VERSION, State
 
-COMMAND = [sys.executable, "-m", "instructor_onnx.cli"]
+COMMAND = [sys.executable, "-m", "instructor_onnx"]
 INSTRUCTION = "Represent the Science title: "
 CHUNK = 50
 
