@@ -161,8 +161,8 @@ int ik_measure_peak(int isa, int threads, double seconds, double* operations_per
         const Isa& chosen = usable(isa);
         std::atomic<int64_t> multiplications{0};
         using Clock = std::chrono::steady_clock;
-        const auto begin = Clock::now(), end = begin + std::chrono::duration_cast<Clock::duration>(
-                                                           std::chrono::duration<double>(seconds));
+        const auto begin = Clock::now();
+        const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
         in_parallel(threads, [&](int) {
             while (Clock::now() < end) multiplications += chosen.peak(10000);
         });

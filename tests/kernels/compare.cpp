@@ -27,7 +27,8 @@ class Loaded {
 public:
     Loaded(const RandomModel& model, int isa, int threads) : config_(model.config) {
         must(ik_model_create(&model.config, model.tensors.data(), static_cast<int64_t>(model.tensors.size()), isa,
-                             threads, &model_, message, sizeof message), "create");
+                             threads, &model_, message, sizeof message),
+             "create");
     }
     ~Loaded() { ik_model_free(model_); }
     Loaded(const Loaded&) = delete;
@@ -40,7 +41,8 @@ public:
         const ik_tokens view = texts.view();
         must(ik_encode(model_, &view, rows.data(), static_cast<int64_t>(rows.size()), threads, results.sentences.data(),
                        static_cast<int64_t>(results.sentences.size()), results.tokens.data(),
-                       static_cast<int64_t>(results.tokens.size()), message, sizeof message), "encode");
+                       static_cast<int64_t>(results.tokens.size()), message, sizeof message),
+             "encode");
         return results;
     }
 
@@ -59,6 +61,8 @@ int main(int argc, char** argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 20;
     std::mt19937 random(argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1);
     const auto between = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+    const auto to = [&](int most) { return between(1, most); };
+    const auto flag = [&] { return between(0, 1); };
     const int scalar = ik_isa_count() - 1;
     int failures = 0;
     for (int isa = 0; isa < ik_isa_count(); ++isa) {
@@ -70,10 +74,9 @@ int main(int argc, char** argv) {
         for (int round = 0; round < rounds; ++round) {
             // every few rounds a text of up to 2,048 tokens, on a narrow model
             const bool lengthy = round % 8 == 7;
-            const int widest = lengthy ? 24 : 140;
-            ik_config c{between(1, widest), between(1, 2 * widest), between(1, lengthy ? 8 : 72), between(1, 3),
-                        between(1, 2), between(1, 60), between(1, 70), between(1, 130), between(0, 1), between(0, 1),
-                        between(0, 1), between(0, 1), 1e-6f};
+            const int width = lengthy ? 24 : 140, head = lengthy ? 8 : 72;
+            ik_config c{to(width), to(2 * width), to(head), to(3),  to(2),  to(60), to(70),
+                        to(130),   flag(),        flag(),   flag(), flag(), 1e-6f};
             if (!c.dense) c.embedding_dim = c.d_model;
             const RandomModel model(c, random);
             std::vector<int64_t> lengths(static_cast<size_t>(between(0, 9)));

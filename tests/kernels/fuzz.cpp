@@ -18,8 +18,8 @@ int64_t between(int64_t low, int64_t high) { return std::uniform_int_distributio
 bool chance(int one_in) { return between(1, one_in) == 1; }
 
 int64_t odd() {
-    static const int64_t odd[] = {-1, 0, 1, 2, 3, 17, -INT64_C(0x7fffffff), INT64_MAX, INT64_MIN, INT32_MAX,
-                                  INT64_C(1) << 31, INT64_C(1) << 32, INT64_C(1) << 62, 65536, 65537};
+    static const int64_t odd[] = {-1,        0,         1,         2,         3,         17,    -INT32_MAX, INT64_MAX,
+                                  INT64_MIN, INT32_MAX, 1LL << 31, 1LL << 32, 1LL << 62, 65536, 65537};
     return odd[between(0, sizeof odd / sizeof *odd - 1)];
 }
 
@@ -34,9 +34,8 @@ void judge(const char* call, int code, const char* message) {
 }
 
 void create() {
-    ik_config c{static_cast<int32_t>(between(1, 20)), static_cast<int32_t>(between(1, 40)),
-                static_cast<int32_t>(between(1, 9)), static_cast<int32_t>(between(1, 3)), 1, 20,
-                static_cast<int32_t>(between(1, 20)), 5, chance(2), 1, 1, chance(3), 1e-6f};
+    const auto to = [](int64_t most) { return static_cast<int32_t>(between(1, most)); };
+    ik_config c{to(20), to(40), to(9), to(3), 1, 20, to(20), 5, chance(2), 1, 1, chance(3), 1e-6f};
     RandomModel model(c, source);
     int32_t* const fields = &c.d_model;
     if (chance(2)) fields[between(0, 11)] = static_cast<int32_t>(odd());
@@ -89,11 +88,10 @@ void encode(const ik_model* model, const ik_config& c) {
     int64_t row_count = static_cast<int64_t>(rows.size());
     if (chance(8)) row_count = between(-1, row_count);
     char message[64] = "";
-    const int code = ik_encode(chance(20) ? nullptr : model, chance(20) ? nullptr : &view,
-                               chance(20) ? nullptr : rows.data(), row_count,
-                               static_cast<int>(chance(8) ? between(-2, 1) : between(1, 4)),
-                               chance(20) ? nullptr : sentences.data(), sentence_count,
-                               chance(3) ? nullptr : tokens.data(), token_count, message, sizeof message);
+    const int code = ik_encode(
+        chance(20) ? nullptr : model, chance(20) ? nullptr : &view, chance(20) ? nullptr : rows.data(), row_count,
+        static_cast<int>(chance(8) ? between(-2, 1) : between(1, 4)), chance(20) ? nullptr : sentences.data(),
+        sentence_count, chance(3) ? nullptr : tokens.data(), token_count, message, sizeof message);
     judge("encode", code, message);
 }
 
