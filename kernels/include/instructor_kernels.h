@@ -60,7 +60,7 @@ IK_API int ik_abi(void);
 
 /* Instruction sets of this build, best first; the last one, "scalar", runs everywhere. */
 IK_API int ik_isa_count(void);
-IK_API const char* ik_isa_name(int isa); /* NULL past the end */
+IK_API const char* ik_isa_name(int isa);    /* NULL past the end */
 IK_API const char* ik_isa_missing(int isa); /* NULL: it can be used here; else why not */
 
 /* Run small fixed models through `isa` and through scalar: IK_OK where every bit of both results is the same. */

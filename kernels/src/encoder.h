@@ -29,17 +29,17 @@ private:
 
 struct Workspace {
     int64_t x_stride, qkv_stride, inner_stride;
-    float* x;            // [rows, x_stride], the residual stream
-    float* qkv;          // [rows, qkv_stride]
-    Activation* a;       // [rows, stride of k padded], the input of qkv, o and wi in turn
-    float* a_scale;      // [rows]
-    float* inner;        // [FEED_FORWARD_ROWS, inner_stride]
-    Activation* f;       // [FEED_FORWARD_ROWS, stride of d_ff padded], the input of wo
-    float* f_scale;      // [FEED_FORWARD_ROWS]
-    HeadScratch head;    // this member's
-    float* row;          // this member's: one normed row
-    float* means;        // [texts, x_stride], what pooling gives
-    float* vectors;      // [texts, embedding_padded], what the Dense makes of them
+    float* x;          // [rows, x_stride], the residual stream
+    float* qkv;        // [rows, qkv_stride]
+    Activation* a;     // [rows, stride of k padded], the input of qkv, o and wi in turn
+    float* a_scale;    // [rows]
+    float* inner;      // [FEED_FORWARD_ROWS, inner_stride]
+    Activation* f;     // [FEED_FORWARD_ROWS, stride of d_ff padded], the input of wo
+    float* f_scale;    // [FEED_FORWARD_ROWS]
+    HeadScratch head;  // this member's
+    float* row;        // this member's: one normed row
+    float* means;      // [texts, x_stride], what pooling gives
+    float* vectors;    // [texts, embedding_padded], what the Dense makes of them
 };
 
 inline int64_t float_stride(int64_t width) {
@@ -277,8 +277,8 @@ inline void encode(const Model& model, const Unit& unit, char* workspace, Team& 
 
 // A constant: an initialiser would be code of this instruction set, run wherever the library is loaded.
 constexpr Isa make_isa(const char* name, const char* (*missing)(), int64_t unit_rows) {
-    return Isa{name, missing, Tiles::COLUMNS, Tiles::DEPTH, unit_rows, Tiles::ZERO_SIGNED, Tiles::ZERO_POSITIVE,
-               pack, workspace_bytes, encode, peak};
+    return Isa{name, missing,         Tiles::COLUMNS, Tiles::DEPTH, unit_rows, Tiles::ZERO_SIGNED, Tiles::ZERO_POSITIVE,
+               pack, workspace_bytes, encode,         peak};
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ struct Product {
 };
 
 struct Layer {
-    const float* attention_norm = nullptr;     // [d_model, up to whole vectors of LANES], as every norm
+    const float* attention_norm = nullptr;  // [d_model, up to whole vectors of LANES], as every norm
     const float* feed_forward_norm = nullptr;
-    Product qkv, o, wi, wi_1, wo;              // wi_1 only where gated
+    Product qkv, o, wi, wi_1, wo;  // wi_1 only where gated
 };
 
 struct Isa;
@@ -58,17 +58,17 @@ struct Unit {
     int64_t longest;  // text
 };
 
-constexpr int64_t LANES = 16;     // floats of a vector, whatever the registers: sums are grouped alike everywhere
+constexpr int64_t LANES = 16;      // floats of a vector, whatever the registers: sums are grouped alike everywhere
 constexpr int64_t TILE_ROWS = 32;  // the most rows that a tile reads: buffers of activations have so many to spare
-constexpr int64_t FEED_FORWARD_ROWS = 128;  // rows whose inner feed-forward activations exist at a time
+constexpr int64_t FEED_FORWARD_ROWS = 128;    // rows whose inner feed-forward activations exist at a time
 constexpr int64_t DENSE_COLUMNS = 4 * LANES;  // columns of the Dense that are summed together
 
 struct Isa {
     const char* name;
     const char* (*missing)();  // why it cannot be used here; nullptr: it can
-    int64_t columns;    // of a panel
-    int64_t depth;      // k is padded to a multiple of this
-    int64_t unit_rows;  // tokens of a unit, so that its activations stay near the core
+    int64_t columns;           // of a panel
+    int64_t depth;             // k is padded to a multiple of this
+    int64_t unit_rows;         // tokens of a unit, so that its activations stay near the core
     // Zero points of the activations as they are stored: of any sign, and after a ReLU.
     int32_t zero_signed, zero_positive;
     // weight: the panel's first column of the first row; rows `stride` apart

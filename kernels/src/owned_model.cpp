@@ -25,10 +25,14 @@ struct Limit {
 
 void check(const ik_config& c) {
     const Limit limits[] = {
-        {"d_model", c.d_model, MOST_SUMMED},   {"d_ff", c.d_ff, MOST_SUMMED},
-        {"d_kv", c.d_kv, 1 << 12},             {"num_heads", c.num_heads, 1 << 12},
-        {"num_layers", c.num_layers, 1 << 9},  {"vocab_size", c.vocab_size, 1 << 22},
-        {"embedding_dim", c.embedding_dim, 1 << 16}, {"max_distance", c.max_distance, 1 << 20},
+        {"d_model", c.d_model, MOST_SUMMED},
+        {"d_ff", c.d_ff, MOST_SUMMED},
+        {"d_kv", c.d_kv, 1 << 12},
+        {"num_heads", c.num_heads, 1 << 12},
+        {"num_layers", c.num_layers, 1 << 9},
+        {"vocab_size", c.vocab_size, 1 << 22},
+        {"embedding_dim", c.embedding_dim, 1 << 16},
+        {"max_distance", c.max_distance, 1 << 20},
     };
     for (const Limit& limit : limits) {
         if (limit.value < 1 || limit.value > limit.most) {
@@ -160,9 +164,8 @@ public:
             int8_t* weight = reinterpret_cast<int8_t*>(expanded.get());
             for (int64_t column = 0; column < count; ++column) {
                 const int64_t place = (first + column) * blocks;
-                product.scales[first + column] =
-                    expand_column(nibbles + place * block_size / 2, block_scales + place, block_size, k,
-                                  weight + column, count);
+                product.scales[first + column] = expand_column(nibbles + place * block_size / 2, block_scales + place,
+                                                               block_size, k, weight + column, count);
             }
             isa_.pack(weight, count, product, panel);
         });

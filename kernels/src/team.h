@@ -30,7 +30,7 @@ private:
     void wait(uint32_t stage);  // until it is over
 
     const int size_, slots_;
-    Bed* const bed_;  // nullptr for a team of one
+    Bed* const bed_;                 // nullptr for a team of one
     alignas(64) uint64_t next_ = 0;  // stage and, in the lower half, its next piece
     alignas(64) int64_t finished_ = 0;
 };

@@ -40,10 +40,14 @@ inline Integers512 whole_halves(Op op) {
     return {{op(0), op(1)}};
 }
 
-#define FLOATS(name, ...) \
-    inline Floats512 e512_##name { return halves([&](int i) { return __VA_ARGS__; }); }
-#define INTEGERS(name, ...) \
-    inline Integers512 e512_##name { return whole_halves([&](int i) { return __VA_ARGS__; }); }
+#define FLOATS(name, ...)                                  \
+    inline Floats512 e512_##name {                         \
+        return halves([&](int i) { return __VA_ARGS__; }); \
+    }
+#define INTEGERS(name, ...)                                      \
+    inline Integers512 e512_##name {                             \
+        return whole_halves([&](int i) { return __VA_ARGS__; }); \
+    }
 
 FLOATS(loadu_ps(const float* p), _mm256_loadu_ps(p + 8 * i))
 FLOATS(set1_ps(float x), (static_cast<void>(i), _mm256_set1_ps(x)))
