@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.py kernels/src/isa/*)
+CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
 .PHONY: demo test check lint format fuzz soak quality bench figures mini clean
 
@@ -15,11 +16,13 @@ check: lint  ## everything that must hold: format, lint, types, all tests
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
 format: $(VENV)/installed  ## put the code into the project's format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(BIN)/clang-format -i $(CPP)
 
 demo: $(VENV)/installed  ## export a small checkpoint and use it
 	$(BIN)/python examples/demo.py
