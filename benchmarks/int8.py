@@ -24,8 +24,9 @@ from common.probes import compare, probe
 from instructor_onnx.engines.ort import Device, Session
 from instructor_onnx_export import calibrate
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
-from instructor_onnx_export.graph.linear import Int8PerRow, Precision
+from instructor_onnx_export.graph.int8 import Int8PerRow
 from instructor_onnx_export.graph.model_file import ModelWriter
+from instructor_onnx_export.graph.precision import Precision, Prepared
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
 from tqdm import tqdm
@@ -34,8 +35,11 @@ from tqdm import tqdm
 class Int8PerTensor(Int8PerRow):
     """The usual dynamic quantisation, for comparison: one scale for all rows of an activation."""
 
-    def _largest(self, model: ModelWriter, magnitude: str) -> str:
-        return str(model.node("ReduceMax", magnitude, keepdims=1))
+    def _quantize_rows(
+        self, model: ModelWriter, x: str, magnitude: str, *, levels: int, zero_point: int, scale: str | None
+    ) -> Prepared:
+        largest = model.node("ReduceMax", magnitude, keepdims=1)  # of all rows: [1, 1, 1]
+        return super()._quantize_rows(model, x, largest, levels=levels, zero_point=zero_point, scale=scale)
 
 
 def main() -> int:
@@ -79,14 +83,15 @@ def judge(source: Checkpoint) -> dict[str, Any]:
 
 
 def _products(source: Checkpoint, observed: Mapping[str, calibrate.Observed]) -> dict[str, dict[str, float]]:
-    """Relative error of each product on the sampled calibration tokens, by strength of migration."""
+    """Error of each product on the sampled calibration tokens over its own size, by strength of migration."""
+    names = ("rows alone", *(f"migrated {share}" for share in calibrate.STRENGTHS))
     table = {}
     for module, readers, positive in calibrate.products(source.config):
-        weights = [source.weights[name] for name in readers]
-        table[module] = {
-            name: round(error, 5)
-            for name, error in calibrate.relative_errors(weights, observed[module], positive).items()
-        }
+        weights, seen = [source.weights[name] for name in readers], observed[module]
+        errors = calibrate.squared_errors(weights, seen, positive, calibrate.scales_to_try(weights, seen))
+        size = sum(float((seen.sample @ weight.float().T).square().sum()) for weight in weights)
+        relative = (round((error / max(size, calibrate.FLOOR)) ** 0.5, 5) for error in errors)
+        table[module] = dict(zip(names, relative, strict=True))
     return table
 
 

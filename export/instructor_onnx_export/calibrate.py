@@ -162,29 +162,22 @@ def smooth(
 
 def best_scale(weights: list[torch.Tensor], observed: Observed, positive: bool) -> torch.Tensor:
     """The scale of each input channel, [in], that leaves the smallest error on the sampled tokens."""
-    candidates = _candidates(weights, observed)
-    errors = _errors(weights, observed, positive, list(candidates.values()))
-    return list(candidates.values())[errors.index(min(errors))]
+    scales = scales_to_try(weights, observed)
+    errors = squared_errors(weights, observed, positive, scales)
+    return scales[errors.index(min(errors))]
 
 
-def relative_errors(weights: list[torch.Tensor], observed: Observed, positive: bool) -> dict[str, float]:
-    """Error of the quantised product over its own size, for every candidate: what `best_scale` chooses by."""
-    candidates = _candidates(weights, observed)
-    errors = _errors(weights, observed, positive, list(candidates.values()))
-    size = sum(float((observed.sample @ weight.float().T).square().sum()) for weight in weights)
-    return {name: (error / max(size, FLOOR)) ** 0.5 for name, error in zip(candidates, errors, strict=True)}
-
-
-def _candidates(weights: list[torch.Tensor], observed: Observed) -> dict[str, torch.Tensor]:
-    """Scales to try, each [in], by what they do: none, or the share of an outlier that is moved."""
+def scales_to_try(weights: list[torch.Tensor], observed: Observed) -> list[torch.Tensor]:
+    """Each [in]: the one that moves nothing, then one for each of `STRENGTHS`."""
     reach = _floored(torch.stack([weight.float().abs().amax(dim=0) for weight in weights]).amax(dim=0))
     largest = _floored(observed.largest)
-    scales = {"rows alone": torch.ones_like(reach)}
-    scales |= {f"migrated {share}": largest**share / reach ** (1 - share) for share in STRENGTHS}
-    return {name: scale / scale.log().mean().exp() for name, scale in scales.items()}  # a common size changes nothing
+    scales = [torch.ones_like(reach), *(largest**share / reach ** (1 - share) for share in STRENGTHS)]
+    return [scale / scale.log().mean().exp() for scale in scales]  # a common size changes nothing
 
 
-def _errors(weights: list[torch.Tensor], observed: Observed, positive: bool, scales: list[torch.Tensor]) -> list[float]:
+def squared_errors(
+    weights: list[torch.Tensor], observed: Observed, positive: bool, scales: list[torch.Tensor]
+) -> list[float]:
     """Squared error of the quantised product on the sampled tokens, for each scale."""
     errors = [0.0] * len(scales)
     for weight in weights:
@@ -203,7 +196,7 @@ def _floored(x: torch.Tensor) -> torch.Tensor:
 
 
 def _rounded(x: torch.Tensor, positive: bool) -> torch.Tensor:
-    """x [rows, in] after quantisation with one scale per row, as linear.py does it."""
+    """x [rows, in] after quantisation with one scale per row, as graph/int8.py does it."""
     levels = 255 if positive else 127
     step = x.abs().amax(dim=1, keepdim=True).clamp(min=FLOOR) / levels
     return (x / step).round() * step

@@ -15,9 +15,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from instructor_onnx_export.checkpoint.folder import brief
+from instructor_onnx_export.checkpoint.config import Config
+from instructor_onnx_export.checkpoint.folder import CheckpointError, brief
 from instructor_onnx_export.checkpoint.names import DENSE, EMBEDDING, EMBEDDING_COPY
-from instructor_onnx_export.checkpoint.read import Checkpoint, CheckpointError, Config
+from instructor_onnx_export.checkpoint.read import Checkpoint
 
 Float32 = npt.NDArray[np.float32]
 

@@ -34,13 +34,13 @@ from instructor_onnx.inputs import Row
 
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
-from instructor_onnx_export.checkpoint.folder import shown
-from instructor_onnx_export.checkpoint.read import Checkpoint, CheckpointError, read_checkpoint
-from instructor_onnx_export.graph.linear import Precision
+from instructor_onnx_export.checkpoint.folder import CheckpointError, shown
+from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
 from instructor_onnx_export.graph.model_file import MODEL_FILE, WEIGHTS_FILE, RangeError
+from instructor_onnx_export.graph.precision import Precision
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
-from instructor_onnx_export.stages import Stage, stages
+from instructor_onnx_export.progress import Stage, stages
 from instructor_onnx_export.staging import ExportError, staged
 from instructor_onnx_export.variants import VARIANTS, Spec, Tensors
 from instructor_onnx_export.verify import Expected, VerificationError, ask_oracle, engines, judge, measure, probe_rows

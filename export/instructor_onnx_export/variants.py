@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import torch
 
 from instructor_onnx_export.checkpoint.config import Config
+from instructor_onnx_export.graph.fp32 import Fp32
 from instructor_onnx_export.graph.half import Half
-from instructor_onnx_export.graph.linear import Fp32, Int4Blocks, Int8PerRow, Precision
+from instructor_onnx_export.graph.int4 import Int4Blocks
+from instructor_onnx_export.graph.int8 import Int8PerRow
+from instructor_onnx_export.graph.precision import Precision
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from instructor_onnx import INSTRUCTOR
-from instructor_onnx.engines.ort import Device, Session
+from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.ort import Session
 from instructor_onnx.inputs import Row
 from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_export import CalibrationError, export
 from instructor_onnx_export.calibrate import Observed, best_scale, observe, products, read_rows, smooth
 from instructor_onnx_export.checkpoint.read import read_checkpoint
-from instructor_onnx_export.graph.linear import Fp32, Int8PerRow
+from instructor_onnx_export.graph.fp32 import Fp32
+from instructor_onnx_export.graph.int8 import Int8PerRow
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
 from instructor_onnx_export.verify import cosines

@@ -21,7 +21,8 @@ from instructor_onnx import Manifest
 from instructor_onnx.bundle import BundleError, InstructorOnnxError, check_hashes
 from instructor_onnx.cli import main
 from instructor_onnx.engines import devices, native, processor
-from instructor_onnx.engines.ort import Session, import_onnxruntime
+from instructor_onnx.engines.devices import import_onnxruntime
+from instructor_onnx.engines.ort import Session
 from instructor_onnx_export import CheckpointError, ExportError, RangeError, VerificationError, export, verify_bundle
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.graph.t5 import GraphBuilder

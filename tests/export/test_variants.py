@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from instructor_onnx import Manifest
-from instructor_onnx.model import EXPORTED, PREFERRED_VARIANTS
+from instructor_onnx.loading import EXPORTED, PREFERRED_VARIANTS
 from instructor_onnx_export import VerificationError, verify_bundle
 from instructor_onnx_export.variants import VARIANTS
 

@@ -37,7 +37,7 @@ class Checkpoint:
     name: str  # the hub id, or the name of the folder
     folder: Path
     config: Config
-    weights: Mapping[str, torch.Tensor]  # mapped files, read-only; names as in weights.py, dtype as stored
+    weights: Mapping[str, torch.Tensor]  # mapped files, read-only; names as in names.py, dtype as stored
     tokenizer_json: bytes  # the checkpoint's file, or made from its spiece.model
     source_sha256: dict[str, str]  # of every file used, by its path in the folder
 

@@ -19,8 +19,8 @@ from onnx import TensorProto
 from instructor_onnx_export.checkpoint.config import Config
 from instructor_onnx_export.checkpoint.names import DENSE, block_names
 from instructor_onnx_export.graph.attention import Attention, MultiHeadAttention
-from instructor_onnx_export.graph.linear import Prepared
 from instructor_onnx_export.graph.model_file import Float32, ModelWriter, RangeError
+from instructor_onnx_export.graph.precision import Prepared
 
 LARGEST = 65504 / 2  # of fp16; half of it, as rounding weights and activations moves a bound by far less than that
 

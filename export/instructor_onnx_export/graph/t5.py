@@ -25,8 +25,8 @@ from instructor_onnx_export.checkpoint.names import (
     BlockNames,
     block_names,
 )
-from instructor_onnx_export.graph.linear import Precision, Prepared
 from instructor_onnx_export.graph.model_file import Float32, ModelWriter
+from instructor_onnx_export.graph.precision import Precision, Prepared
 
 INPUTS = [(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask", "pooling_mask")]
 DOC = (

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.bundle import Manifest
 from instructor_onnx.engines import native, processor
-from instructor_onnx.engines.ort import Device, Session
+from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.ort import Session
 from instructor_onnx_export import export
 from instructor_onnx_export.graph.t5 import relative_position_bucket
 from transformers.models.t5.modeling_t5 import T5Attention

@@ -19,13 +19,14 @@ import torch
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.cli import main
 from instructor_onnx.engines import devices
-from instructor_onnx.engines.ort import Device, Session, import_onnxruntime
+from instructor_onnx.engines.devices import Device, import_onnxruntime
+from instructor_onnx.engines.ort import Session
 from instructor_onnx.inputs import Row
 from instructor_onnx_export import RangeError, export, verify_bundle
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
 from instructor_onnx_export.graph.attention import Attention, MultiHeadAttention, StockAttention
+from instructor_onnx_export.graph.fp32 import Fp32
 from instructor_onnx_export.graph.half import LARGEST, Half, Shift, fitted_shifts
-from instructor_onnx_export.graph.linear import Fp32
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.verify import cosines, probe_rows
 from onnx import TensorProto

@@ -12,10 +12,12 @@ from instructor_onnx import Manifest
 from instructor_onnx_export import CheckpointError, RangeError, export
 from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.graph.attention import MultiHeadAttention
-from instructor_onnx_export.graph.gptq import quantize_blocks
+from instructor_onnx_export.graph.fp32 import Fp32
 from instructor_onnx_export.graph.half import Half
-from instructor_onnx_export.graph.linear import Fp32, Int4Blocks, Int8PerRow, Precision, quantize
+from instructor_onnx_export.graph.int4 import Int4Blocks, quantize_blocks
+from instructor_onnx_export.graph.int8 import Int8PerRow, quantize
 from instructor_onnx_export.graph.model_file import ModelWriter
+from instructor_onnx_export.graph.precision import Precision
 from instructor_onnx_export.graph.t5 import write_graph
 from onnx import TensorProto
 from safetensors.torch import load_file, save_file

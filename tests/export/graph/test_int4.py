@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from instructor_onnx_export.graph.gptq import Blocks, quantize_blocks
+from instructor_onnx_export.graph.int4 import Blocks, quantize_blocks
 
 
 def restored(blocks: Blocks, block_size: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from instructor_onnx_export.graph.linear import quantize
+from instructor_onnx_export.graph.int8 import quantize
 
 # Numbers whose scale is not subnormal: weights below 1e-30 are zeros to every model.
 NUMBERS = st.floats(-1e4, 1e4, width=32).map(lambda x: x if abs(x) > 1e-30 else 0.0)
