@@ -1,4 +1,4 @@
-"""`check_bundle`, which `instructor-onnx check` prints: see also test_cli.py."""
+"""`check_bundle`, which `instructor-onnx check` prints: see also cli/test_check.py."""
 
 from __future__ import annotations
 
