@@ -33,11 +33,11 @@ fuzz: $(VENV)/installed  ## hostile input of every kind, for longer than `make c
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_OF_FUZZ) --jobs 2
 
 soak: $(VENV)/installed  ## 30 minutes of a server ($(BUNDLE)) under everything at once
-	$(BIN)/python benchmarks/soak.py $(BUNDLE) --out
+	$(BIN)/python -m benchmarks.soak $(BUNDLE) --out
 
 quality: $(VENV)/installed  ## judge the embedded model on real tasks (needs ../shared), and write the tables of docs/benchmarks.md
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini demo-bundle --variants fp32,int8,int4 --overwrite
-	$(BIN)/python benchmarks/quality.py demo-bundle --checkpoint checkpoints/instructor-mini --readme docs/benchmarks.md
+	$(BIN)/python -m benchmarks.quality demo-bundle --checkpoint checkpoints/instructor-mini --readme docs/benchmarks.md
 
 # What `make bench` compares: `make bench BUNDLE=b CHECKPOINT=c OPTIONS='--slice-rows 20 --rounds 3'`.
 BUNDLE ?= demo-bundle
@@ -46,7 +46,7 @@ OPTIONS ?=
 
 bench: $(VENV)/installed  ## this processor's results, against every rival (environments of 5 GB); goes on where it stopped
 	test -d $(BUNDLE) || $(BIN)/instructor-onnx export $(CHECKPOINT) $(BUNDLE) --variants fp32,int8,int4
-	$(BIN)/python benchmarks/compare.py $(BUNDLE) --checkpoint $(CHECKPOINT) $(OPTIONS)
+	$(BIN)/python -m benchmarks.compare $(BUNDLE) --checkpoint $(CHECKPOINT) $(OPTIONS)
 
 figures: $(VENV)/installed  ## our own speed, figure by figure (pytest-benchmark)
 	$(BIN)/python -m pytest benchmarks/figures.py -p no:cacheprovider --benchmark-columns=min,median,iqr,rounds

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # as `python benchmarks/compare.py` has it
-
-PROJECT = Path(__file__).resolve().parents[1]
+from benchmarks.common import PROJECT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

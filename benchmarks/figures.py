@@ -15,13 +15,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from common.engines import cpu_variants
-from comparison.work import INSTRUCTION, QUERIES, SHAPES, Row, Writer, mixed_lengths
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.inputs import as_rows
 from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_export import export
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.common.engines import cpu_variants
+from benchmarks.compare.work import INSTRUCTION, QUERIES, SHAPES, Row, Writer, mixed_lengths
 
 MIXED = mixed_lengths().tolist()[:200]
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """What each step of int8 is worth: one scale per tensor, one per row, and outliers migrated.
 
-    python benchmarks/int8.py CHECKPOINT [CHECKPOINT ...]
+    python -m benchmarks.int8 CHECKPOINT [CHECKPOINT ...]
 
 For every checkpoint: the cosine of each arithmetic's vectors to PyTorch over the exporter's probe rows (none of them a
 calibration text), whether a text alone has its vector of the batch, and layer by layer the relative error of every
@@ -11,17 +10,15 @@ the three run the same products.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, results
-from common.probes import compare, probe
-from instructor_onnx.engines.ort import Device, Session
+from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.ort import Session
 from instructor_onnx_export import calibrate
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
 from instructor_onnx_export.graph.int8 import Int8PerRow
@@ -30,6 +27,9 @@ from instructor_onnx_export.graph.precision import Precision, Prepared
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle
 from tqdm import tqdm
+
+from benchmarks.common import commands, machine, results
+from benchmarks.common.probes import compare, probe
 
 
 class Int8PerTensor(Int8PerRow):
@@ -42,11 +42,11 @@ class Int8PerTensor(Int8PerRow):
         return super()._quantize_rows(model, x, largest, levels=levels, zero_point=zero_point, scale=scale)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = commands.parser("int8", __doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, help="results file; default: benchmarks/results/int8-<processor>.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     out = results.own_file("int8", out=options.out)
     found: dict[str, Any] = {
         "machine": machine.facts(),

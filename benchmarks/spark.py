@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Rows a second on Spark: one worker and two, against `encode()` in one process.
 
-    python benchmarks/spark.py
+    python -m benchmarks.spark
 
 A cluster of this machine (`local-cluster`): each executor is a process with one core, one Python worker and one model
 of one thread. Timed: texts of a cached data frame, through the Arrow batches and the model, to a sink that drops them.
@@ -11,23 +10,23 @@ the vectors of all rows are exactly those of `encode()`. One machine shows how w
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from common import machine, results
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
 from pyspark.sql import DataFrame, SparkSession
+
+from benchmarks.common import commands, machine, results
 
 INSTRUCTION = "Represent the sentence: "
 WORDS = (
@@ -36,8 +35,8 @@ WORDS = (
 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = commands.parser("spark", __doc__)
     parser.add_argument("bundle", nargs="?", default="instructor-mini")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
@@ -45,7 +44,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, help="results file; default: benchmarks/results/spark-<bundle>-<processor>.json"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     name = Path(options.bundle).name
     out = results.own_file("spark", name, options.out)
     texts = make_texts(options.rows)

@@ -66,10 +66,10 @@ TRIALS = {
     ),
     "quality": Trial(
         "quality,export",  # its tests make a bundle
-        [f"tests/benchmarks/test_{name}.py" for name in ("data", "tasks", "embedders", "quality")],
+        [f"tests/benchmarks/quality/test_{name}.py" for name in ("data", "tasks", "embedders", "quality")],
     ),
     # Alone, for a file of tests that are all skipped is a failure: so is an mteb that cannot be imported.
-    "mteb": Trial("mteb,quality,export", ["tests/benchmarks/test_mteb_adapter.py"]),
+    "mteb": Trial("mteb,quality,export", ["tests/benchmarks/quality/test_mteb_adapter.py"]),
 }
 # What no trial can have: a GPU's onnxruntime; and tools, which constraints.txt pins.
 UNTRIED = {"gpu", "dev"}

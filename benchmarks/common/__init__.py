@@ -1,1 +1,5 @@
 """What the benchmarks share: the machine, results files, their tables, journals. Knows nothing of what is measured."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from common import machine
+from benchmarks.common import PROJECT, machine
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+RESULTS = PROJECT / "benchmarks" / "results"
 
 
 def today() -> str:

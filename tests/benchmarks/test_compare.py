@@ -7,21 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import compare
 import pytest
-from common import machine
-from common.journal import Journal
-from comparison import processes, report, work, worker
-from comparison.processes import Process, RivalFailed
-from comparison.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 from instructor_onnx import Manifest
 from instructor_onnx.engines import native
 from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import default_engine
+from instructor_onnx.loading import EMBEDDED
 from instructor_onnx.tokens import Tokenizer
 
-from tests.benchmarks.conftest import EMBEDDED
+from benchmarks.common import machine
+from benchmarks.common.journal import Journal
+from benchmarks.compare import __main__ as compare
+from benchmarks.compare import processes, report, work, worker
+from benchmarks.compare.processes import Process, RivalFailed
+from benchmarks.compare.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 
+MINI = EMBEDDED["instructor-mini"]
 BROKEN = Rival("broken rival", "no_such_adapter", "", MAIN, ())
 QUANTIZED = "onnxruntime quantize_dynamic int8, our graph"
 
@@ -178,7 +179,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Capt
 def test_a_bundle_needs_its_checkpoint_and_fp32(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([str(bundle)]) == 1
     assert "--checkpoint" in capsys.readouterr().err
-    assert compare.main([str(EMBEDDED), "--checkpoint", str(bundle)]) == 1
+    assert compare.main([str(MINI), "--checkpoint", str(bundle)]) == 1
     assert "no fp32 variant" in capsys.readouterr().err
 
 

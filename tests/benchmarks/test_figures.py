@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.conftest import PROJECT
+from benchmarks.common import PROJECT
 
 
 @pytest.mark.slow

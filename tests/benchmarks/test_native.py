@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
-import native as benchmark
 import pytest
-from common import machine
 from instructor_onnx.engines import saturation
 from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.engine import default_engine
+
+from benchmarks.common import machine
+from benchmarks.native import __main__ as native_command
+from benchmarks.native import measure as benchmark
 
 
 def test_a_short_run(
@@ -29,7 +31,7 @@ def test_a_short_run(
     out, docs = tmp_path / name, tmp_path / "benchmarks.md"
     docs.write_text("before\n<!-- native:begin -->\nold\n<!-- native:end -->\nafter\n")
     pair = [str(bundle), str(base_checkpoint)]
-    assert benchmark.main([*pair, *pair, "--threads", "1", "--out", str(out), "--docs", str(docs)]) == 0
+    assert native_command.main([*pair, *pair, "--threads", "1", "--out", str(out), "--docs", str(docs)]) == 0
     found = json.loads(out.read_text())
     saturates = saturation.saturates(import_onnxruntime())
     other = f"int8, onnxruntime, x64quantprecision={not saturates:d}"
@@ -59,12 +61,12 @@ def test_a_short_run(
     assert str(tmp_path) not in out.read_text()
     capsys.readouterr()
     shown = Path(shutil.copy(out, tmp_path / "again-here.json"))
-    assert benchmark.main([str(shown)]) == 0
+    assert native_command.main([str(shown)]) == 0
     assert capsys.readouterr().out.strip() in text.replace(
         f"{base_checkpoint.name}, here", f"{base_checkpoint.name}, again-here"
     )
 
 
 def test_a_bundle_needs_its_checkpoint(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert benchmark.main([str(bundle)]) == 1
+    assert native_command.main([str(bundle)]) == 1
     assert "CHECKPOINT" in capsys.readouterr().err

@@ -6,18 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from instructor_onnx.loading import EMBEDDED
 
-from tests.benchmarks.conftest import EMBEDDED
+MINI = EMBEDDED["instructor-mini"]
 
 
 @pytest.mark.slow
 def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import serving
+    from benchmarks.serving import __main__ as serving
 
     out, readme = tmp_path / "serving.json", tmp_path / "README.md"
     readme.write_text("before\n<!-- serving:begin -->\nold\n<!-- serving:end -->\nafter\n")
     arguments = ["--rounds", "1", "--seconds", "0.2", "--out", str(out), "--readme", str(readme)]
-    assert serving.main([str(EMBEDDED), *arguments]) == 0
+    assert serving.main([str(MINI), *arguments]) == 0
     found = json.loads(out.read_text())
     assert found["lowest_cosine"] == {"serve, int8": pytest.approx(1, abs=1e-5)}
     assert set(found["figures"]) == {"encode(), int8", "serve, int8"}
@@ -33,10 +34,10 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_an_error_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import serving
+    from benchmarks.serving import __main__ as serving
 
     assert serving.main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("serving.py: error: ")
+    assert capsys.readouterr().err.startswith("python -m benchmarks.serving: error: ")
     other = tmp_path / "other.json"
     other.write_text("[]")
     assert serving.main([str(other)]) == 1

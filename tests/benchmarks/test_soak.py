@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from instructor_onnx.loading import EMBEDDED
 
-from tests.benchmarks.conftest import EMBEDDED
-
+MINI = EMBEDDED["instructor-mini"]
 RIGHT, WRONG = [[0.5, 0.25]], [[0.5, 0.125]]
 
 
@@ -36,12 +36,12 @@ def answer(status: int, content: Any, head: str = "") -> bytes:
     ],
 )
 def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: int) -> None:
-    import soak_clients
+    from benchmarks.soak import clients
 
     vectors = np.array(RIGHT, np.float32)
-    pool = soak_clients.Pool([("", "a")], vectors, [[5]], vectors, "a", vectors[0], vectors[0], 2)
+    pool = clients.Pool([("", "a")], vectors, [[5]], vectors, "a", vectors[0], vectors[0], 2)
 
-    async def once() -> soak_clients.World:
+    async def once() -> clients.World:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             world.stopping = True  # after this one
@@ -52,8 +52,8 @@ def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: i
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()
-            world = soak_clients.World(host, port, pool)
-            await soak_clients.drive("long", soak_clients.long, world, Random(0))
+            world = clients.World(host, port, pool)
+            await clients.drive("long", clients.long, world, Random(0))
         return world
 
     world = asyncio.run(once())
@@ -64,11 +64,11 @@ def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: i
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="watches the server through /proc")
 def test_a_few_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import soak
+    from benchmarks.soak import __main__ as soak
 
     out, readme = tmp_path / "soak.json", tmp_path / "README.md"
     readme.write_text("before\n<!-- soak:begin -->\nstale\n<!-- soak:end -->\nafter\n")
-    assert soak.main([str(EMBEDDED), "--minutes", "0.1", "--out", str(out), "--readme", str(readme)]) == 0
+    assert soak.main([str(MINI), "--minutes", "0.1", "--out", str(out), "--readme", str(readme)]) == 0
     found = json.loads(out.read_text())
     assert found["mistakes"] == []
     assert found["end"]["exit_status"] == 0
@@ -84,10 +84,10 @@ def test_a_few_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_an_error_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import soak
+    from benchmarks.soak import __main__ as soak
 
     assert soak.main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("soak.py: error: ")
+    assert capsys.readouterr().err.startswith("python -m benchmarks.soak: error: ")
     other = tmp_path / "other.json"
     other.write_text("[]")
     assert soak.main([str(other)]) == 1

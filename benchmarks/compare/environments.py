@@ -1,0 +1,48 @@
+"""The rivals' environments: one virtual environment each, made once, under the project's ignored `.cache`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import PROJECT
+from benchmarks.compare.processes import RivalFailed
+from benchmarks.compare.rivals import ENVIRONMENTS, MAIN, REMOVED
+
+DONE = "made-from.txt"  # in each environment: what it was made from; absent until it is whole
+
+
+def interpreter(name: str, folder: Path) -> Path:
+    """The Python of an environment, which is made where it is not there yet.
+
+    Raises:
+        RivalFailed: pip could not; the reason is its last line.
+    """
+    if name == MAIN:
+        return Path(sys.executable)
+    home = folder / name
+    python = home / "bin" / "python"
+    made_from = " ".join((*ENVIRONMENTS[name], _torch()))
+    if (home / DONE).is_file() and (home / DONE).read_text(encoding="utf-8") == made_from:
+        return python
+    sys.stderr.write(f"making the environment {name}: {', '.join(ENVIRONMENTS[name])}\n")
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    _run([sys.executable, "-m", "venv", str(home)])
+    _run([*pip, "install", *ENVIRONMENTS[name], _torch()])
+    _run([*pip, "uninstall", "--yes", *REMOVED])
+    (home / DONE).write_text(made_from, encoding="utf-8")
+    return python
+
+
+def _torch() -> str:
+    """The pin of torch: the newest build brings gigabytes of CUDA. Other versions are the rivals' own choice."""
+    lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith("torch=="))
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reasons = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+        raise RivalFailed(f"could not be installed: {reasons[-1] if reasons else done.returncode}")

@@ -1,5 +1,0 @@
-"""How fast: this project and its rivals on the same weights and the same texts, alternating in one run.
-
-`compare.py` beside this package is the command. `worker.py` and `adapters/` run in the rivals' own environments and
-import nothing of the rest but `rivals.py`, and `common/memory.py`.
-"""

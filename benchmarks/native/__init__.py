@@ -1,0 +1,1 @@
+"""How fast the native engine is, against onnxruntime, variant by variant."""

@@ -1,0 +1,63 @@
+"""The native engine against onnxruntime, variant by variant: speed, load, memory, share of the peak, cosine to PyTorch.
+
+    python -m benchmarks.native BUNDLE CHECKPOINT                                # some 4 minutes for the base shape
+    python -m benchmarks.native BUNDLE CHECKPOINT BUNDLE2 CHECKPOINT2 ...        # cosines of more models, too
+    python -m benchmarks.native benchmarks/results/native-*.json --docs docs/benchmarks.md          # only the tables
+
+The first bundle is timed: one engine's run over tokens that are ready (no tokenising), everything in turns, with a
+pause between them; medians. A turn of a query has as many runs as fit 0.1 s. Not timed: loading, a first run of each.
+onnxruntime gets batches as the runtime cuts them, the native engine all texts at once; int8 on onnxruntime runs with
+and without `session.x64quantprecision`. torch is the fp32 encoder of transformers on the same padded batches. Load: in
+a new process, memory after a first text. The peak is that of exact int8 products after a ReLU, the fastest there are.
+Cosines: of the exporter's probe rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from instructor_onnx import BundleError
+
+from benchmarks.common import commands
+from benchmarks.common.markdown import rewrite_block
+from benchmarks.native.measure import measure
+from benchmarks.native.report import tables
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        finished = all(path.suffix == ".json" for path in options.subjects)
+        paths = options.subjects if finished else [measure(options)]
+        text = "\n\n".join(tables(path) for path in paths)
+        sys.stdout.write(text + "\n")
+        if options.docs:
+            rewrite_block(options.docs, text, "native")
+    except (OSError, ValueError, ImportError, RuntimeError, BundleError) as error:
+        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = commands.parser("native", __doc__)
+    parser.add_argument(
+        "subjects",
+        nargs="+",
+        type=Path,
+        metavar="BUNDLE CHECKPOINT|RESULTS.json",
+        help="pairs, or results to show again",
+    )
+    parser.add_argument("--threads", type=int, help="default: what the machine allows")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/native-<model>-<processor>.json")
+    parser.add_argument("--docs", type=Path, help="a file whose block <!-- native:begin --> … is rewritten")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How good a bundle is: real tasks with gold labels, scored by scikit-learn, scipy and ir-measures."""
