@@ -11,19 +11,12 @@ from typing import Any
 
 from instructor_onnx.engines import processor
 
-# Those that decide which int8 product is used; the later, the faster it is.
-FLAGS = (
-    *("fma", "f16c", "avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "amx_bf16", "amx_int8"),
-    *("asimddp", "i8mm"),
-)
-
 
 def facts() -> dict[str, Any]:
     """The processor: its name, cores, and the instruction sets that matter."""
-    flags = processor.flags()
     return {
         "cpu": processor.name(),
-        "flags": [flag for flag in FLAGS if flag in flags],
+        "flags": list(processor.product_flags()),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),

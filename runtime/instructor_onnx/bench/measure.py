@@ -10,6 +10,7 @@ import functools
 import itertools
 import multiprocessing
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tqdm import tqdm
 
 from instructor_onnx.bench.report import (
     BATCH_LENGTH,
+    Hardware,
     Latency,
-    Machine,
     Measured,
     Report,
     Setting,
@@ -37,33 +38,19 @@ from instructor_onnx.model import INSTRUCTOR
 Row = tuple[str, str]
 
 INSTRUCTION = "Represent the sentence: "
-WORDS = (
-    "the",
-    "river",
-    "mill",
-    "sea",
-    "boat",
-    "salt",
-    "bread",
-    "wood",
-    "water",
-    "house",
-    "road",
-    "day",
-    "hand",
-    "stone",
-)
+WORDS = "the river mill sea boat salt bread wood water house road day hand stone".split()
 LENGTHS = (16, 32, 64, 128, 256, 512)  # tokens of a query, instruction and </s> counted
 SHORT = LENGTHS[0]  # the length at which streaming the weights is what a query waits for
 BATCHES = (1, 8, 32)  # rows of BATCH_LENGTH tokens in one call
 BUDGETS = (256, 512, 1024, 2048, 4096, 16384)  # token budgets that are tried; among them each engine's default
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
 COPIED = 1 << 26  # bytes a thread copies to measure the memory
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
-def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds: float, show_progress: bool) -> Report:
+def measure_bundle(
+    folder: Path, *, variants: list[str], num_threads: int | None, seconds: float, show_progress: bool
+) -> Report:
     """Measure variants of a bundle on the CPU.
 
     Args:
@@ -90,72 +77,71 @@ def bench(folder: Path, *, variants: list[str], num_threads: int | None, seconds
             continue
         # spawned, not forked: the process is as small as a user's, and has none of this one's threads
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            task = process.submit(measure_variant, folder, variant, engine, threads, seconds, show_progress)
             try:
-                measured = process.submit(measure, folder, variant, engine, threads, seconds, show_progress).result()
-                found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = measured
+                found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = task.result()
             except BundleError as error:  # a graph that the native kernels do not know, say
                 missing[variant, engine] = str(error)
-    if not found:
-        raise RuntimeError("nothing to measure. " + " ".join(_sentences(missing)))
-    machine = _machine(threads)
-    return Report(
-        model=manifest.model.name,
-        machine=machine,
-        variants=found,
-        limits=tuple(limits(machine, found)),
-        advice=tuple(advice(found)),
-        left_out=_sentences(missing),
-    )
-
-
-def _sentences(missing: dict[tuple[str, str], str | None]) -> tuple[str, ...]:
-    return tuple(
+    left_out = tuple(
         f"{variant} on {engine}: {reason.rstrip('.')}." for (variant, engine), reason in missing.items() if reason
     )
+    if not found:
+        raise RuntimeError("nothing to measure. " + " ".join(left_out))
+    hardware = _hardware(threads)
+    return Report(
+        model=manifest.model.name,
+        machine=hardware,
+        variants=found,
+        limits=tuple(limits(hardware, found)),
+        advice=tuple(advice(found)),
+        left_out=left_out,
+    )
 
 
-def measure(folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool) -> Measured:
+def measure_variant(
+    folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool
+) -> Measured:
     """One variant on one engine, in this process."""
     load = functools.partial(INSTRUCTOR, folder, variant=variant, device="cpu", engine=engine)
     started = time.perf_counter()
     model = load(num_threads=threads)
     model.encode([(INSTRUCTION, WORDS[0])])
     load_seconds = time.perf_counter() - started
-    resident = _status("VmRSS")
-    thread_counts = sorted({1, max(1, threads // 2), threads})
+    resident = _memory("VmRSS")
     lengths = [length for length in LENGTHS if length <= model.max_seq_length]
+    batch_length = min(BATCH_LENGTH, lengths[-1])
     mixed = _mixed_rows(model)
-    sized = len(lengths) + len(BATCHES) + len(BUDGETS) + len(thread_counts)
-    with tqdm(total=sized, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
-        latency = []
-        for length in lengths:
-            latency.append(_latency(model, _rows(model, [length]), seconds))
-            bar.update()
-        batches = []
-        for count in BATCHES:
-            rows = _rows(model, [min(BATCH_LENGTH, lengths[-1])] * count)
-            batches.append(Setting(count, _throughput(model, rows, seconds)))
-            bar.update()
-        budgets, by_threads = [], []
-        for budget in BUDGETS:
-            tried = load(num_threads=threads, token_budget=budget)
-            budgets.append(Setting(budget, _throughput(tried, mixed, seconds)))
-            bar.update()
-        for count in thread_counts:
-            tried = load(num_threads=count)
-            by_threads.append(Setting(count, _throughput(tried, mixed, seconds)))
-            bar.update()
+    counts = sorted({1, max(1, threads // 2), threads})
+    steps = len(lengths) + len(BATCHES) + len(BUDGETS) + len(counts)
+    with tqdm(total=steps, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
+
+        def each(values: Iterable[int]) -> Iterator[int]:
+            for value in values:
+                yield value
+                bar.update()
+
+        latency = tuple(_latency(model, _rows(model, [tokens]), seconds) for tokens in each(lengths))
+        batches = tuple(
+            Setting(count, _throughput(model, _rows(model, [batch_length] * count), seconds)) for count in each(BATCHES)
+        )
+        budgets = tuple(
+            Setting(budget, _throughput(load(num_threads=threads, token_budget=budget), mixed, seconds))
+            for budget in each(BUDGETS)
+        )
+        by_threads = tuple(
+            Setting(count, _throughput(load(num_threads=count), mixed, seconds)) for count in each(counts)
+        )
     weights = product_weights(model.manifest.model)
     return Measured(
         variant=variant,
         engine=engine,
         load_seconds=load_seconds,
         resident_bytes=resident,
-        peak_bytes=_status("VmHWM"),
-        latency=tuple(latency),
-        batches=tuple(batches),
-        budgets=tuple(budgets),
-        threads=tuple(by_threads),
+        peak_bytes=_memory("VmHWM"),
+        latency=latency,
+        batches=batches,
+        budgets=budgets,
+        threads=by_threads,
         # The native engine keeps int4 expanded to int8.
         weight_bytes=weights * (1.0 if engine == "native" else WEIGHT_BYTES.get(variant, 4.0)),
         flop_per_token=2.0 * weights,
@@ -211,11 +197,9 @@ def _tokens(model: INSTRUCTOR, rows: list[Row]) -> int:
     return int(model.tokenize(rows)["attention_mask"].sum())
 
 
-def _machine(threads: int) -> Machine:
-    known = processor.flags()
-    flags = tuple(flag for flag in FLAGS if flag in known)
-    cpus = multiprocessing.cpu_count()
-    return Machine(processor.name(), threads, cpus, flags, copy_speed(threads), product_speed())
+def _hardware(threads: int) -> Hardware:
+    cpus, flags = multiprocessing.cpu_count(), processor.product_flags()
+    return Hardware(processor.name(), threads, cpus, flags, copy_speed(threads), product_speed())
 
 
 def product_weights(sizes: Model) -> int:
@@ -249,7 +233,7 @@ def product_speed() -> float:
     return best
 
 
-def _status(name: str) -> int | None:
+def _memory(name: str) -> int | None:
     """Bytes of one line of /proc/self/status."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
