@@ -1,7 +1,10 @@
-"""The pages: their code runs, their links lead somewhere, and the first one is short."""
+"""The pages: their code runs, their links lead somewhere, and the first one is short. The docstrings' examples run."""
 
 from __future__ import annotations
 
+import ast
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -20,6 +23,17 @@ PAGES = [
     *sorted((PROJECT / "docs").glob("*.md")),
 ]
 SERVER = "http://127.0.0.1:8080"  # as the pages call it
+
+FRAMEWORKS = ("chroma", "haystack", "langchain", "llama_index", "sklearn", "spark")
+PUBLIC = (
+    *("instructor_onnx", "instructor_onnx.instructions", "instructor_onnx.server", "instructor_onnx_export"),
+    *(f"instructor_onnx.integrations.{name}" for name in FRAMEWORKS),
+)
+WITHOUT_EXAMPLE = {
+    "serve",  # runs until it is told to stop
+    *("tokenizer", "engine"),  # for the server
+    *("as_texts", "embed_batch", "worker_model"),  # for their module's tests
+}
 
 
 def blocks() -> Iterator[object]:
@@ -54,3 +68,67 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 def test_the_first_page_is_short() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def _tree(module: str) -> ast.Module:
+    root = PROJECT / ("export" if module.startswith("instructor_onnx_export") else "runtime")
+    path = root.joinpath(*module.split("."))
+    return ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8"))
+
+
+def _definitions(body: list[ast.stmt]) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    """The public functions and classes, by name: of a property the getter, which comes first."""
+    found: dict[str, ast.FunctionDef | ast.ClassDef] = {}
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            found.setdefault(node.name, node)
+    return found
+
+
+def _homes(module: str) -> dict[str, str]:
+    """What a module offers, and the module that each is defined in."""
+    tree = _tree(module)
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    reexported = {name.name: str(node.module) for node in imports for name in node.names if name.asname}
+    return reexported | dict.fromkeys(_definitions(tree.body), module)
+
+
+def _public() -> Iterator[tuple[str, str, ast.FunctionDef | ast.ClassDef]]:
+    """Every public object, by reading the modules (to import a framework takes seconds): its module and its name."""
+    for module in PUBLIC:
+        for name, home in _homes(module).items():
+            node = _definitions(_tree(home).body).get(name)  # none: a constant
+            if node is None or name.endswith("Error"):
+                continue
+            yield home, name, node
+            if module == "instructor_onnx":  # elsewhere, the methods are a framework's
+                for method, each in _definitions(node.body).items():
+                    yield home, f"{name}.{method}", each
+
+
+def examples() -> Iterator[object]:
+    found = {
+        f"{home}:{name}": ast.get_docstring(node)
+        for home, name, node in _public()
+        if name.rpartition(".")[2] not in WITHOUT_EXAMPLE
+    }
+    found |= {f"{module}:": text for module in PUBLIC if ">>>" in (text := ast.get_docstring(_tree(module)) or "")}
+    for name, docstring in found.items():
+        marks = [pytest.mark.slow] if "integrations" in name or "export" in name else []
+        yield pytest.param(name.partition(":")[0], docstring or "", id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("module", "docstring"), list(examples()))
+def test_the_example_of_a_docstring_runs(
+    module: str, docstring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my-bundle").symlink_to(EMBEDDED["instructor-mini"])
+    (tmp_path / "checkpoints").symlink_to(PROJECT / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    names = dict(vars(importlib.import_module(module)))
+    example = doctest.DocTestParser().get_doctest(docstring, names, module, None, None)
+    wrong: list[str] = []
+    ran = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=wrong.append)
+    assert ran.attempted > 0, "there is no example"
+    assert "".join(wrong) == ""
+    assert capsys.readouterr() == ("", "")

@@ -1,7 +1,7 @@
 """INSTRUCTOR text embeddings without PyTorch.
 
 >>> from instructor_onnx import INSTRUCTOR
->>> model = INSTRUCTOR("my-bundle")
+>>> model = INSTRUCTOR("my-bundle")  # or "instructor-mini", which comes along
 >>> vectors = model.encode([["Represent the Science title:", "3D ActionSLAM"]])
 """
 

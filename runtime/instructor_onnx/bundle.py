@@ -103,7 +103,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`manifest.json`."""
+    """`manifest.json`.
+
+    >>> manifest = Manifest.read(Path("my-bundle"))
+    >>> manifest.model.embedding_dim, list(manifest.variants)
+    (384, ['int8'])
+    """
 
     format_version: int
     exporter: str  # "instructor-onnx 0.1.0"
@@ -118,6 +123,9 @@ class Manifest:
         Raises:
             BundleError: no such folder or file, malformed JSON, an unknown version, a field that is missing,
                 of the wrong type or past its limits, or a path that leaves the folder.
+
+        >>> Manifest.read(Path("my-bundle")).model.max_seq_length
+        512
         """
         path = folder / MANIFEST
         if not folder.is_dir():
@@ -155,12 +163,22 @@ class Manifest:
         return manifest
 
     def write(self, folder: Path) -> None:
-        """Write `folder/manifest.json` (the last file written: with it, the bundle is complete)."""
+        """Write `folder/manifest.json` (the last file written: with it, the bundle is complete).
+
+        >>> manifest = Manifest.read(Path("my-bundle"))
+        >>> manifest.write(Path("."))
+        >>> Manifest.read(Path(".")) == manifest
+        True
+        """
         text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
     def files(self, variant: str | None = None) -> list[File]:
-        """The tokenizer and the files of one variant (default: of all)."""
+        """The tokenizer and the files of one variant (default: of all).
+
+        >>> [file.path for file in Manifest.read(Path("my-bundle")).files("int8")]
+        ['tokenizer.json', 'int8/model.onnx', 'int8/model.onnx.data']
+        """
         chosen = self.variants.values() if variant is None else [self.variants[variant]]
         return [self.tokenizer, *(file for v in chosen for file in v.files)]
 

@@ -1,12 +1,10 @@
 """Which instruction? The template, pairs that fit common purposes, and the wordings of the published MTEB scores.
 
->>> from instructor_onnx.instructions import RETRIEVAL, instruction, mteb_instructions
->>> instruction("statement", domain="Medicine", task_objective="retrieving a duplicate sentence")
-'Represent the Medicine statement for retrieving a duplicate sentence: '
+>>> from instructor_onnx.instructions import RETRIEVAL, SAME_FOR_ALL
 >>> RETRIEVAL["Wikipedia"].query
 'Represent the Wikipedia question for retrieving supporting documents: '
->>> mteb_instructions("instructor-large")["STS12"]
-'Represent the statement: '
+>>> SAME_FOR_ALL["clustering by topic"]
+'Represent the text for clustering by topic: '
 """
 
 from __future__ import annotations
@@ -20,7 +18,11 @@ _MTEB_FILE = Path(__file__).with_name("mteb_instructions.jsonl")
 
 
 class Pair(NamedTuple):
-    """The two sides of a retrieval: what is asked, and what is looked for."""
+    """The two sides of a retrieval: what is asked, and what is looked for.
+
+    >>> RETRIEVAL["Science"].document
+    'Represent the Science paper for retrieval: '
+    """
 
     query: str
     document: str
@@ -41,6 +43,9 @@ def instruction(text_type: str, *, domain: str = "", task_objective: str = "") -
 
     Raises:
         ValueError: no text_type.
+
+    >>> instruction("statement", domain="Medicine", task_objective="retrieving a duplicate sentence")
+    'Represent the Medicine statement for retrieving a duplicate sentence: '
     """
     if not text_type.strip():
         raise ValueError("text_type: found nothing, expected what a text is, such as 'sentence' or 'document'.")
@@ -100,6 +105,9 @@ def mteb_instructions(model: str) -> dict[str, str | dict[str, str]]:
 
     Raises:
         ValueError: another model; names these.
+
+    >>> mteb_instructions("instructor-large")["STS12"]
+    'Represent the statement: '
     """
     size = model.removeprefix("hkunlp/").removeprefix("instructor-")
     found: dict[str, str | dict[str, str]] = {}

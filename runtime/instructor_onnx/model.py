@@ -55,6 +55,10 @@ class INSTRUCTOR:
         RuntimeError: CUDA was asked for and cannot be had, or no instruction set passed the native self-check.
         MemoryError: there is none for the weights.
         ImportError: the engine is not installed; names the line that installs it.
+
+    >>> model = INSTRUCTOR("instructor-mini", device="cpu")
+    >>> model.encode("3D ActionSLAM").shape
+    (384,)
     """
 
     def __init__(
@@ -89,17 +93,31 @@ class INSTRUCTOR:
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu" or "cuda:N"."""
+        """Where it runs: "cpu" or "cuda:N".
+
+        >>> INSTRUCTOR("instructor-mini", device="cpu").device
+        'cpu'
+        """
         return str(self._engine.device)
 
     @property
     def engine_name(self) -> str:
-        """What computes: "onnxruntime", or "native" with its instruction set, as in "native avx2"."""
+        """What computes: "onnxruntime", or "native" with its instruction set, as in "native avx2".
+
+        >>> INSTRUCTOR("instructor-mini", engine="onnxruntime").engine_name
+        'onnxruntime'
+        """
         return self._engine.description
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens kept of instruction and text together, `</s>` included. May be set, also past 512."""
+        """Tokens kept of instruction and text together, `</s>` included. May be set, also past 512.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> model.max_seq_length = 600
+        >>> model.tokenize("the river rises " * 1000)["input_ids"].shape
+        (1, 600)
+        """
         return self._max_seq_length
 
     @max_seq_length.setter
@@ -119,15 +137,27 @@ class INSTRUCTOR:
 
     @property
     def token_budget(self) -> int:
-        """Most tokens of one run, padding counted."""
+        """Most tokens of one run, padding counted.
+
+        >>> INSTRUCTOR("instructor-mini", token_budget=4096).token_budget
+        4096
+        """
         return self._token_budget
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Width of a sentence embedding."""
+        """Width of a sentence embedding.
+
+        >>> INSTRUCTOR("instructor-mini").get_sentence_embedding_dimension()
+        384
+        """
         return self.manifest.model.embedding_dim
 
     def get_max_seq_length(self) -> int:
-        """The same as `max_seq_length` (sentence-transformers' name for it)."""
+        """The same as `max_seq_length` (sentence-transformers' name for it).
+
+        >>> INSTRUCTOR("instructor-mini").get_max_seq_length()
+        512
+        """
         return self.max_seq_length
 
     def tokenize(self, sentences: Any) -> dict[str, Int64]:
@@ -136,6 +166,10 @@ class INSTRUCTOR:
         Returns:
             `input_ids`, `attention_mask` (every real token) and `pooling_mask` (those after the instruction):
             int64 [rows, longest], padded on the right with 0.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> model.tokenize([["Represent the title: ", "3D ActionSLAM"]])["pooling_mask"].tolist()
+        [[0, 0, 0, 0, 1, 1, 1, 1, 1]]
         """
         rows, _ = as_rows(sentences)
         tokens = self._tokenizer(rows, self.max_seq_length)
@@ -178,6 +212,12 @@ class INSTRUCTOR:
             TypeError: names the row and what was expected.
             ValueError: a bad batch_size, output_value or device.
             ImportError: torch tensors were asked for and torch is not installed.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> model.encode([["Represent the Science title: ", "3D ActionSLAM"], "a text of its own"]).shape
+        (2, 384)
+        >>> model.encode("a text of its own", output_value="token_embeddings").shape  # 5 tokens and </s>
+        (6, 256)
         """
         _check_positive("batch_size", batch_size)
         if output_value not in ("sentence_embedding", "token_embeddings", None):
@@ -217,6 +257,12 @@ class INSTRUCTOR:
 
         `a` and `b` are arrays [n, dim] or single vectors [dim], as `encode` returns them. A zero vector has
         similarity 0 to everything.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> question = model.encode("How do plants make sugar?")
+        >>> texts = model.encode(["Banks set the interest rate.", "In a leaf, light makes glucose of air and water."])
+        >>> int(model.similarity(question, texts).argmax())
+        1
         """
         left, right = (_normalize(np.atleast_2d(np.asarray(x, dtype=np.float32))) for x in (a, b))
         return np.asarray(left @ right.T, dtype=np.float32)

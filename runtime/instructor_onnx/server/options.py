@@ -15,7 +15,11 @@ API_KEY = "INSTRUCTOR_ONNX_API_KEY"  # the environment variable
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that can be chosen about a server, but the model."""
+    """Everything that can be chosen about a server, but the model.
+
+    >>> Options(presets={"query": "Represent the question: "}).port
+    8080
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080  # 0: any free one
@@ -47,6 +51,9 @@ def read_presets(file: Path | None, pairs: Iterable[str]) -> dict[str, str]:
 
     Raises:
         ValueError: not of that form; names the file or the pair.
+
+    >>> read_presets(None, ["query=Represent the question: "])
+    {'query': 'Represent the question: '}
     """
     presets: dict[str, str] = {}
     if file is not None:
@@ -74,6 +81,9 @@ def read_api_keys(file: Path | None, variable: str | None) -> tuple[str, ...]:
 
     Raises:
         ValueError: a file or variable is given and holds no key, or one that no HTTP header can carry.
+
+    >>> read_api_keys(None, "secret")
+    ('secret',)
     """
     if file is None and variable is None:
         return ()
