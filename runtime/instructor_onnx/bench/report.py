@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from instructor_onnx.engines.engine import ENGINES
@@ -57,7 +58,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """What the variants ran on."""
 
     processor: str
@@ -73,7 +74,7 @@ class Report:
     """Everything measured, and what follows from it."""
 
     model: str
-    machine: Machine
+    machine: Hardware
     variants: dict[str, Measured]
     limits: tuple[str, ...]
     advice: tuple[str, ...]
@@ -91,17 +92,16 @@ def _best(settings: tuple[Setting, ...], default: int) -> Setting:
     return usual if usual.tokens_per_second * (1 + WORTH) >= fastest.tokens_per_second else fastest
 
 
-def limits(machine: Machine, variants: dict[str, Measured]) -> list[str]:
+def limits(hardware: Hardware, variants: dict[str, Measured]) -> Iterator[str]:
     """What a variant waits for, from the figures."""
-    said = []
     for name, measured in variants.items():
         short = measured.latency[0]
         streamed = measured.weight_bytes / (short.p50 / 1e3)
-        memory = streamed / machine.copy_bytes_per_second
+        memory = streamed / hardware.copy_bytes_per_second
         worked = measured.best_budget.tokens_per_second * measured.flop_per_token
-        arithmetic = worked / machine.flop_per_second
+        arithmetic = worked / hardware.flop_per_second
         bound = "memory bandwidth" if memory > 0.5 else "arithmetic and overheads"
-        said.append(
+        yield (
             f"{name}: a query of {short.tokens} tokens reads {measured.weight_bytes / 1e6:,.0f} MB of weights at "
             f"{streamed / 1e9:.1f} GB/s, {memory:.0%} of what memory copies here ({bound}); mixed lengths run at "
             f"{worked / 1e9:,.0f} GFLOP/s, {arithmetic:.0%} of numpy's fp32 product."
@@ -109,32 +109,29 @@ def limits(machine: Machine, variants: dict[str, Measured]) -> list[str]:
         by_threads = {setting.value: setting.tokens_per_second for setting in measured.threads}
         if len(by_threads) > 1:
             gain = by_threads[max(by_threads)] / by_threads[1]
-            said.append(f"{name}: {max(by_threads)} threads are {gain:.2f} times one.")
-    if machine.flags and "int8" in variants and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(machine.flags):
-        if "avx2" in machine.flags:
-            said.append("int8: this CPU has neither VNNI nor AMX; on one that has, int8 is several times faster.")
-    elif "avx512_vnni" in machine.flags and "amx_int8" not in machine.flags:
-        said.append("int8: this CPU has VNNI but no AMX, which would be faster still.")
-    if machine.threads < machine.logical_cpus:
-        said.append(
-            f"threads: {machine.threads} of {machine.logical_cpus} logical CPUs: --threads, hyper-threading, "
+            yield f"{name}: {max(by_threads)} threads are {gain:.2f} times one."
+    if hardware.flags and "int8" in variants and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(hardware.flags):
+        if "avx2" in hardware.flags:
+            yield "int8: this CPU has neither VNNI nor AMX; on one that has, int8 is several times faster."
+    elif "avx512_vnni" in hardware.flags and "amx_int8" not in hardware.flags:
+        yield "int8: this CPU has VNNI but no AMX, which would be faster still."
+    if hardware.threads < hardware.logical_cpus:
+        yield (
+            f"threads: {hardware.threads} of {hardware.logical_cpus} logical CPUs: --threads, hyper-threading, "
             "affinity or a container's quota leave no more."
         )
-    return said
 
 
-def advice(variants: dict[str, Measured]) -> list[str]:
+def advice(variants: dict[str, Measured]) -> Iterator[str]:
     """The fastest settings, as arguments of INSTRUCTOR."""
     quick = min(variants, key=lambda name: variants[name].latency[0].p50)
     steady = max(variants, key=lambda name: variants[name].best_budget.tokens_per_second)
-    said = []
     for purpose, name in (("single queries", quick), ("many texts", steady)):
         chosen = variants[name]
         options = f"variant={chosen.variant!r}, engine={chosen.engine!r}, num_threads={chosen.best_threads.value}"
         if purpose == "many texts" and chosen.best_budget.value != default_budget(chosen.engine):
             options += f", token_budget={chosen.best_budget.value}"
-        said.append(f"{purpose}: INSTRUCTOR(..., {options})")
-    return said
+        yield f"{purpose}: INSTRUCTOR(..., {options})"
 
 
 def tables(report: Report) -> str:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--json {args.json}: there is no folder {args.json.parent}.")
     if not (variants := list(args.variants or for_cpu)):
         raise BundleError(f"{folder}: has no variant for CPUs (it has {', '.join(manifest.variants)}). Export one.")
-    found = measure.bench(
+    found = measure.measure_bundle(
         folder, variants=variants, num_threads=args.threads, seconds=args.seconds, show_progress=not args.quiet
     )
     output.to_stdout(f"{args.bundle}: {output.model_line(manifest)}\n\n{report.tables(found)}")

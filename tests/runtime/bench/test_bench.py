@@ -39,7 +39,7 @@ def measured(**changes: object) -> report.Measured:
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-MACHINE = report.Machine("a processor", 2, 4, ("avx2",), copy_bytes_per_second=2e10, flop_per_second=1e12)
+MACHINE = report.Hardware("a processor", 2, 4, ("avx2",), copy_bytes_per_second=2e10, flop_per_second=1e12)
 
 
 def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
