@@ -95,6 +95,10 @@ def export(
         RangeError: no variant is left: numbers of the checkpoint leave the range of fp16 or another variant.
         VerificationError: no variant is left: each is further from PyTorch than allowed, on every engine.
         Nothing is written where one is raised.
+
+    >>> manifest = export("checkpoints/instructor-mini", "new-bundle", variants=["int8"], show_progress=False)
+    >>> manifest.model.name, list(manifest.variants)
+    ('instructor-mini', ['int8'])
     """
     target = Path(out)
     _check_request(variants, name)
@@ -160,6 +164,10 @@ def verify_bundle(
         CheckpointError: as `export`.
         VerificationError: the checkpoint is of another shape; or variants are further from it than allowed, each
             with its sentence, once all were measured.
+
+    >>> found = verify_bundle("my-bundle", "checkpoints/instructor-mini", show_progress=False)
+    >>> min(measured.cosine_min for measured in found["int8"].values()) > 0.99
+    True
     """
     folder = Path(bundle)
     manifest = Manifest.read(folder)
