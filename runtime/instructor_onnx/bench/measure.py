@@ -107,7 +107,7 @@ def measure_variant(
     model.encode([(INSTRUCTION, "the")])
     load_seconds = time.perf_counter() - started
     resident = _memory("VmRSS")
-    lengths = [length for length in LENGTHS if length <= model.max_seq_length]
+    lengths = [length for length in LENGTHS if length <= model.max_seq_length] or [model.max_seq_length]
     batch_length = min(BATCH_LENGTH, lengths[-1])
     mixed = _mixed_rows(model)
     counts = sorted({1, max(1, threads // 2), threads})

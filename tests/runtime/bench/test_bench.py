@@ -111,6 +111,17 @@ def test_a_model_that_cannot_be_opened_is_left_out(tmp_path: Path, capsys: pytes
     assert f"error: nothing to measure. int8 on onnxruntime: {data}: " in said
 
 
+def test_a_model_of_short_texts_is_measured_at_its_own_length(tmp_path: Path) -> None:
+    copy, figures = Path(shutil.copytree(EMBEDDED["instructor-mini"], tmp_path / "copy")), tmp_path / "figures.json"
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["model"]["max_seq_length"] = 8
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    command = ["bench", str(copy), "--seconds", "0.001", "--threads", "1", "--quiet", "--json", str(figures)]
+    assert cli.main(command) == 0
+    for variant in json.loads(figures.read_text())["variants"].values():
+        assert [item["tokens"] for item in variant["latency"]] == [8]
+
+
 def test_rows_have_the_lengths_asked_for() -> None:
     model = INSTRUCTOR("instructor-mini", device="cpu", num_threads=1)
     lengths = [16, 64, 200]
