@@ -2,7 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
-KERNELS = $(wildcard kernels/*.t* kernels/*/*.h kernels/*/*.cpp kernels/*/*.py kernels/src/isa/*)
+KERNELS = $(wildcard kernels/CMakeLists.txt kernels/include/*.h kernels/src/*.* kernels/src/isa/*.*)
 CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
 .PHONY: demo test check lint format fuzz soak quality bench figures mini clean
@@ -24,7 +24,7 @@ format: $(VENV)/installed  ## put the code into the project's format
 	$(BIN)/ruff check --fix
 	$(BIN)/clang-format -i $(CPP)
 
-demo: $(VENV)/installed  ## export a small checkpoint and use it
+demo: $(VENV)/light  ## export a small checkpoint and use it
 	$(BIN)/python examples/demo.py
 
 SECONDS_OF_FUZZ ?= 600
@@ -58,11 +58,15 @@ mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoin
 		--variants int8 --overwrite
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+INSTALL = $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(VENV)/light: pyproject.toml constraints.txt $(KERNELS)
+	$(INSTALL) -e '.[export,sklearn]'
+	touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt $(KERNELS)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check ./kernels \
-		|| echo "No native kernels (they need a C++17 compiler): int8 runs on onnxruntime, their tests are skipped." >&2
-	touch $@
+	$(INSTALL) -e '.[dev]'
+	touch $(VENV)/light $@

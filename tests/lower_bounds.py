@@ -49,8 +49,8 @@ def _integration(name: str, *options: str, tools: tuple[str, ...] = ()) -> Trial
 
 
 TRIALS = {
-    "cpu": Trial(
-        "cpu,parquet,serve",
+    "onnxruntime": Trial(
+        "onnxruntime,parquet,serve",
         [*RUNTIME, "tests/server"],
         ("httpx", "openai", "psutil", "huggingface_hub"),
         "tests/server",
@@ -61,9 +61,7 @@ TRIALS = {
     "chroma": _integration("chroma"),
     "sklearn": _integration("sklearn", tools=("pandas",)),
     "spark": _integration("spark", "--deselect=tests/integrations/test_spark.py::test_shipping"),  # needs an export
-    "train": Trial(
-        "train,native,parquet", ["tests/export", "tests/runtime", "tests/training", *OLD_HUB], ("./kernels", "psutil")
-    ),
+    "train": Trial("train,parquet", ["tests/export", "tests/runtime", "tests/training", *OLD_HUB], ("psutil",)),
     "quality": Trial(
         "quality,export",  # its tests make a bundle
         [f"tests/benchmarks/quality/test_{name}.py" for name in ("data", "tasks", "embedders", "quality")],

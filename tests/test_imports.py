@@ -10,6 +10,7 @@ from pathlib import Path
 import instructor_onnx
 import instructor_onnx_export
 import pytest
+from instructor_onnx.extras import pip_install
 
 PROJECT = Path(__file__).parents[1]
 
@@ -46,7 +47,7 @@ def test_the_export_package_names_what_is_missing() -> None:
         "try:\n    import instructor_onnx_export\n"
         "except ImportError as error:\n    print(error)"
     )
-    assert run(code).strip() == "exporting needs transformers: pip install 'instructor-onnx[export]'"
+    assert run(code).strip() == f"exporting needs transformers: {pip_install('export')}"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_an_integration_names_its_extra(module: str, framework: str, extra: str)
         f"try:\n    import instructor_onnx.integrations.{module}\n"
         "except ImportError as error:\n    print(error)"
     )
-    assert run(code).strip().endswith(f"pip install 'instructor-onnx[{extra}]'")
+    assert run(code).strip().endswith(pip_install(extra))
 
 
 def test_version_and_changelog_agree() -> None:

@@ -4,13 +4,15 @@
 >>> export("hkunlp/instructor-base", "my-bundle")
 """
 
+from instructor_onnx.extras import pip_install
+
 try:
     import onnx as onnx
     import safetensors as safetensors
     import torch as torch
     import transformers as transformers
 except ImportError as error:
-    raise ImportError(f"exporting needs {error.name}: pip install 'instructor-onnx[export]'") from error
+    raise ImportError(f"exporting needs {error.name}: {pip_install('export')}") from error
 
 from instructor_onnx_export.calibrate import CalibrationError as CalibrationError
 from instructor_onnx_export.checkpoint.read import CheckpointError as CheckpointError

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from instructor_onnx.extras import pip_install
+
 # "name" or "organisation/name", as the hub allows them.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -48,8 +50,7 @@ def download(repo_id: str, patterns: list[str], options: HubOptions) -> Path:
         import huggingface_hub
     except ImportError as error:
         raise ImportError(
-            f"{repo_id!r} is not a local folder; to load it from the Hugging Face hub: "
-            "pip install 'instructor-onnx[hub]'"
+            f"{repo_id!r} is not a local folder; to load it from the Hugging Face hub: {pip_install('hub')}"
         ) from error
     try:
         folder = huggingface_hub.snapshot_download(

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 # name -> module:class, and the packages that have to be installed
 KINDS = {
     "manifest": ("tests.fuzz.bundles:Manifests", ()),
-    "model-native": ("tests.fuzz.models:NativeModels", ("instructor_onnx_kernels",)),
+    "model-native": ("tests.fuzz.models:NativeModels", ("instructor_onnx.engines.kernels",)),
     "model-onnxruntime": ("tests.fuzz.models:OnnxruntimeModels", ("onnxruntime",)),
     "tokenizer": ("tests.fuzz.tokenizer_files:TokenizerFiles", ()),
     "input": ("tests.fuzz.streams:Inputs", ("pyarrow",)),

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 from instructor_onnx import Manifest
 from instructor_onnx.engines import native
-from instructor_onnx.engines.initializers import read_graph
+from instructor_onnx.engines.initializers import read_initializers
 
-kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
+kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")
 
 FOLDER = Path(native.__file__).parents[1] / "instructor-mini"
 SIZES = Manifest.read(FOLDER).model
@@ -25,7 +25,7 @@ ARGUMENTS = ("ids", "offsets", "starts", "rows", "sentence_embeddings", "token_e
 def weights() -> tuple[Any, list[npt.NDArray[Any]]]:
     """instructor-mini's, and their Config."""
     path = FOLDER / "int8/model.onnx"
-    config, tensors = native._arguments(read_graph(path), SIZES, path)
+    config, tensors = native._arguments(read_initializers(path), SIZES, path)
     return kernels.Config(**config), tensors
 
 

@@ -21,10 +21,10 @@ import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.cli import main
 from instructor_onnx.engines import cpus, native
-from instructor_onnx.engines.initializers import read_graph
+from instructor_onnx.engines.initializers import read_initializers
 from instructor_onnx.inputs import as_rows
 
-kernels = pytest.importorskip("instructor_onnx_kernels", reason="needs the native kernels: pip install ./kernels")
+kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")
 
 Float32 = npt.NDArray[np.float32]
 
@@ -154,7 +154,7 @@ class TestInt4:
 def expanded(model: INSTRUCTOR) -> Any:
     """The kernels' model of an int4 variant whose blocks numpy has turned into int8 with a scale for each column."""
     path, sizes = model.folder / "int4/model.onnx", model.manifest.model
-    config, tensors = native._arguments(read_graph(path), sizes, path)
+    config, tensors = native._arguments(read_initializers(path), sizes, path)
     named = dict(zip((name for name, _ in native._names(sizes, int4=True)), tensors, strict=True))
     for name, packed in named.items():  # uint8 [out, blocks, block_size / 2]
         if packed.dtype != np.uint8:
@@ -238,9 +238,9 @@ class TestChoice:
     @pytest.mark.usefixtures("fresh_choice")
     def test_without_the_kernels(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(native.ISA_VARIABLE, raising=False)  # which would ask for them
-        monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
+        monkeypatch.setitem(sys.modules, "instructor_onnx.engines.kernels", None)
         assert opened("instructor-mini").engine_name == "onnxruntime"
-        with pytest.raises(ImportError, match=r"pip install 'instructor-onnx\[native\]'"):
+        with pytest.raises(ImportError, match=r"native kernels are missing .*: pip install .* --no-deps"):
             opened("instructor-mini", engine="native")
 
     @pytest.mark.usefixtures("fresh_choice")
@@ -275,8 +275,8 @@ class TestChoice:
             opened("instructor-mini")
         with pytest.raises(RuntimeError, match="INSTRUCTOR_ONNX_ISA=sse9: "):
             native.why_not()
-        monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
-        with pytest.raises(ImportError, match="the native kernels are not installed"):
+        monkeypatch.setitem(sys.modules, "instructor_onnx.engines.kernels", None)
+        with pytest.raises(ImportError, match="the native kernels are missing"):
             opened("instructor-mini")
         monkeypatch.setenv(native.ISA_VARIABLE, "")  # names none
         assert opened("instructor-mini").engine_name == "onnxruntime"
@@ -300,7 +300,7 @@ class TestChoice:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="needs x86-64's Python")
 def test_a_processor_without_avx(mini: INSTRUCTOR) -> None:
     program = (
-        "import instructor_onnx, instructor_onnx_kernels as kernels\n"
+        "import instructor_onnx, instructor_onnx.engines.kernels as kernels\n"
         "kernels.self_check('scalar')\n"
         "model = instructor_onnx.INSTRUCTOR('instructor-mini', engine='native')\n"
         f"print(model.engine_name, model.encode({ROWS[2]!r}).tobytes().hex())"
@@ -368,16 +368,15 @@ class TestBundlesThatItDoesNotKnow:
     @pytest.mark.parametrize("shape", [(), (4,), (4, 257, 1)])
     def test_a_position_bias_of_another_shape(self, shape: tuple[int, ...]) -> None:
         path = FOLDER / "int8/model.onnx"
-        graph = read_graph(path)
-        weights = dict(graph.weights) | {"encoder.relative_attention_bias": np.zeros(shape, dtype=np.float32)}
-        changed = dataclasses.replace(graph, weights=weights)
+        bias = np.zeros(shape, dtype=np.float32)
+        changed = read_initializers(path) | {"encoder.relative_attention_bias": bias}
         with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
             native._arguments(changed, Manifest.read(FOLDER).model, path)
 
     def test_more_layers_than_anybody_could_list(self) -> None:
         path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
         with pytest.raises(BundleError, match=rf"block\.{sizes.num_layers}\.layer.0.layer_norm.weight is missing"):
-            native._arguments(read_graph(path), dataclasses.replace(sizes, num_layers=10**12), path)
+            native._arguments(read_initializers(path), dataclasses.replace(sizes, num_layers=10**12), path)
 
     def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
         folder = Path(shutil.copytree(FOLDER, tmp_path / "bundle"))
@@ -407,7 +406,7 @@ class TestBundlesThatItDoesNotKnow:
     def test_numbers_that_are_not_finite(self, bundle: Path, variant: str) -> None:
         # maxima of NaN differ between instruction sets
         path, sizes = bundle / variant / "model.onnx", Manifest.read(bundle).model
-        config, tensors = native._arguments(read_graph(path), sizes, path)
+        config, tensors = native._arguments(read_initializers(path), sizes, path)
         names = [name for name, _ in native._names(sizes, int4=variant == "int4")]
         for name in (
             "shared.weight.scale",
@@ -425,7 +424,7 @@ class TestBundlesThatItDoesNotKnow:
     ) -> None:
         folder = self.changed(tmp_path, b"", b"")
         path = folder / "int8/model.onnx"
-        scale = read_graph(path).weights["shared.weight.scale"].tobytes()
+        scale = read_initializers(path)["shared.weight.scale"].tobytes()
         data = (folder / "int8/model.onnx.data").read_bytes()
         assert data.count(scale) == 1
         spoilt = np.frombuffer(scale, "<f4").copy()

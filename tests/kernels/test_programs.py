@@ -1,14 +1,17 @@
 """The kernels compiled and run as programs: each instruction set against scalar code, and bad arguments.
 
 compare.cpp demands the same bits on random shapes; fuzz.cpp demands error codes. Sanitizers watch both. What this
-machine cannot run is emulated (x86) or run by qemu (Arm); each test skips visibly where its compiler is missing.
+machine cannot run is emulated (x86) or run by qemu (Arm), and clang-tidy reads all of it, each file with the flags it
+is compiled with. Each test skips visibly where its tools are missing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,18 +21,39 @@ pytestmark = pytest.mark.slow  # each compiles the kernels
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "kernels"
 CROSS_COMPILER, QEMU = "aarch64-linux-gnu-g++", "qemu-aarch64"
+ARM = ("CMAKE_SYSTEM_NAME=Linux", "CMAKE_SYSTEM_PROCESSOR=aarch64", f"CMAKE_CXX_COMPILER={CROSS_COMPILER}")
+CLANG_TIDY = str(Path(sys.executable).with_name("clang-tidy"))
 SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
 def build(folder: Path, *options: str, programs: tuple[str, ...] = ("compare",), sources: Path = KERNELS) -> Path:
     """Compile the test programs into `folder`."""
-    for tool in ("cmake", "ninja", "c++"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
-    definitions = [f"-D{option}" for option in (f"INSTRUCTOR_KERNELS_TESTS={HERE}", *options)]
-    run("cmake", "-S", str(sources), "-B", str(folder), "-G", "Ninja", *definitions)
+    configure(folder, f"INSTRUCTOR_KERNELS_TESTS={HERE}", *options, sources=sources)
     run("ninja", "-C", str(folder), *programs)
     return folder
+
+
+def configure(folder: Path, *options: str, sources: Path = KERNELS) -> None:
+    needs("cmake", "ninja", "c++")
+    run("cmake", "-S", str(sources), "-B", str(folder), "-G", "Ninja", *(f"-D{option}" for option in options))
+
+
+def needs(*tools: str) -> None:
+    for tool in tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
+
+
+def tidied(folder: Path, *options: str, sources: Path = KERNELS, names: tuple[str, ...] = ("",)) -> str:
+    """What clang-tidy says of the source files of a build whose paths contain one of `names`: "" where nothing."""
+    needs(CLANG_TIDY)
+    configure(folder, "CMAKE_EXPORT_COMPILE_COMMANDS=ON", *options, sources=sources)
+    files = [entry["file"] for entry in json.loads((folder / "compile_commands.json").read_text())]
+    chosen = [file for file in files if any(name in file for name in names)]
+    assert chosen
+    command = [CLANG_TIDY, "--quiet", f"--config-file={KERNELS.parent / '.clang-tidy'}", "-p", str(folder), *chosen]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 def run(*command: str) -> str:
@@ -39,8 +63,8 @@ def run(*command: str) -> str:
 
 
 def check_initializers(folder: Path) -> None:
-    """No code of an instruction set runs when the library is loaded: the processor may not have it."""
-    objects = sorted(folder.glob("CMakeFiles/instructor_kernels_objects.dir/src/isa/*.o"))
+    """No code runs when the library is loaded: the processor may not have it, and nobody could catch what it throws."""
+    objects = sorted(folder.glob("CMakeFiles/instructor_kernels_objects.dir/src/**/*.o"))
     assert objects
     for path in objects:
         assert ".init_array" not in run("readelf", "--sections", "--wide", str(path)), path.name
@@ -95,16 +119,24 @@ def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path)
 
 
 def test_arm_in_qemu(tmp_path: Path) -> None:
-    for tool in (CROSS_COMPILER, QEMU):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
-    folder = build(
-        tmp_path,
-        "CMAKE_SYSTEM_NAME=Linux",
-        "CMAKE_SYSTEM_PROCESSOR=aarch64",
-        f"CMAKE_CXX_COMPILER={CROSS_COMPILER}",
-        "CMAKE_EXE_LINKER_FLAGS=-static",
-    )
+    needs(CROSS_COMPILER, QEMU)
+    folder = build(tmp_path, *ARM, "CMAKE_EXE_LINKER_FLAGS=-static")
     check_initializers(folder)
     output = run(QEMU, "-cpu", "max", str(folder / "compare"), "4", "3")
     assert compared(output) == {"i8mm", "dotprod", "scalar"}
+
+
+def test_clang_tidy_finds_nothing(tmp_path: Path) -> None:
+    assert tidied(tmp_path) == ""
+
+
+def test_clang_tidy_finds_nothing_in_the_code_for_arm(tmp_path: Path) -> None:
+    needs(CROSS_COMPILER)
+    assert tidied(tmp_path, *ARM, names=("/isa/", "/cpu.cpp")) == ""
+
+
+def test_clang_tidy_meets_a_mistake_in_a_header(tmp_path: Path) -> None:
+    sources = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))
+    header = sources / "src/tiles.h"
+    header.write_text(header.read_text() + "inline double half(int a) { return a / 2; }\n")
+    assert "bugprone-integer-division" in tidied(tmp_path / "build", sources=sources, names=("/isa/scalar.cpp",))

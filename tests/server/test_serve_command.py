@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from instructor_onnx import cli
+from instructor_onnx.extras import pip_install
 from instructor_onnx.server import Options, read_api_keys, read_presets
 
 from tests.server.conftest import is_ready, metric, wait_until
@@ -171,7 +172,7 @@ def test_the_frameworks_are_loaded_by_serve_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
-    assert done.stderr == ("instructor-onnx: error: serving needs uvicorn: pip install 'instructor-onnx[serve]'\n")
+    assert done.stderr == f"instructor-onnx: error: serving needs uvicorn: {pip_install('serve')}\n"
 
 
 def test_the_help_says_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,12 @@ to read, by whose reader it finds and checks the checkpoint to start from. The v
 
 from importlib.util import find_spec
 
+from instructor_onnx.extras import pip_install
+
 _NEEDED = ("numpy", "torch", "transformers", "tokenizers", "safetensors", "tqdm", "onnx")
 
 _missing = [name for name in _NEEDED if find_spec(name) is None]
 if _missing:
     raise ImportError(
-        f"instructor_onnx_training needs {', '.join(_missing)}: install the training extra, "
-        "pip install 'instructor-onnx[train]'"
+        f"instructor_onnx_training needs {', '.join(_missing)}: install the training extra, {pip_install('train')}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from instructor_onnx import hub
+from instructor_onnx.extras import pip_install
 from instructor_onnx_export.checkpoint.folder import CheckpointError, CheckpointFolder, brief, join
 
 from instructor_onnx_training.files import write_atomically
@@ -41,9 +42,7 @@ class Teacher:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
-            raise ImportError(
-                f"a teacher needs sentence-transformers ({error}): pip install 'instructor-onnx[train]'"
-            ) from error
+            raise ImportError(f"a teacher needs sentence-transformers ({error}): {pip_install('train')}") from error
         try:
             model = SentenceTransformer(str(folder), local_files_only=True, model_kwargs={"use_safetensors": True})
         except Exception as error:  # of four libraries, each with its own

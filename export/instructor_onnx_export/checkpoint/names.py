@@ -10,6 +10,7 @@ EMBEDDING = "shared.weight"
 EMBEDDING_COPY = "encoder.embed_tokens.weight"  # the same table; a file may hold either, or both
 POSITION_BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"  # by bucket
 BIAS_BY_DISTANCE = "encoder.relative_attention_bias"  # what the graph makes of it
+EPSILON = "encoder.layer_norm_epsilon"  # the number of config.json that every norm of the graph adds
 FINAL_NORM = "encoder.final_layer_norm.weight"
 DENSE = "dense.linear.weight"  # in its own file "linear.weight"
 

@@ -47,7 +47,7 @@ class ModelWriter:
         self._data: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._constants: dict[tuple[str, str, tuple[int, ...], bytes], str] = {}
         self._counts: dict[str, int] = {}
 
     def __enter__(self) -> ModelWriter:
@@ -106,12 +106,12 @@ class ModelWriter:
                 f"of {str(values.dtype).removeprefix('torch.')}. Export it without {self._folder.name}."
             )
 
-    def constant(self, value: Any, dtype: npt.DTypeLike) -> str:
-        """A small constant; equal ones are stored once."""
+    def constant(self, value: Any, dtype: npt.DTypeLike, name: str = "") -> str:
+        """A small constant; equal ones of the same name, or of none, are stored once."""
         array = np.asarray(value, dtype=dtype)
-        key = (array.dtype.name, array.shape, array.tobytes())
+        key = (name, array.dtype.name, array.shape, array.tobytes())
         if key not in self._constants:
-            self._constants[key] = name = f"constant_{len(self._constants)}"
+            self._constants[key] = name = name or f"constant_{len(self._constants)}"
             self._initializers.append(numpy_helper.from_array(array, name))
         return self._constants[key]
 

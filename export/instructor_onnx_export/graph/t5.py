@@ -20,6 +20,7 @@ from instructor_onnx_export.checkpoint.names import (
     BIAS_BY_DISTANCE,
     DENSE,
     EMBEDDING,
+    EPSILON,
     FINAL_NORM,
     POSITION_BIAS,
     BlockNames,
@@ -171,7 +172,7 @@ class GraphBuilder:
         """
         square = self.model.node("Pow", x, self.model.constant(2, np.float32))
         mean = self.model.node("ReduceMean", square, self.model.constant([-1], np.int64), keepdims=1)
-        epsilon = self.model.constant(self.config.layer_norm_epsilon, np.float32)
+        epsilon = self.model.constant(self.config.layer_norm_epsilon, np.float32, EPSILON)
         root = self.model.node("Sqrt", self.model.node("Add", mean, epsilon))
         unit = self.model.node("Div", x, root)
         if gain_type != TensorProto.FLOAT:

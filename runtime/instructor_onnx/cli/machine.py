@@ -39,7 +39,7 @@ class Machine:
     instructor_onnx: str  # its version
     threads: int
     threads_from: str
-    kernels: str | None  # their version; None: not installed
+    kernels: str | None  # their version; None: not compiled when this package was installed
     instruction_sets: dict[str, str]  # of the kernels' build, best first: PASSED, or why it is not used
     onnxruntime: str | None  # its version; None: not installed
     providers: tuple[str, ...]
@@ -57,6 +57,7 @@ def look(manifest: Manifest, folder: Path) -> Machine:
         onnxruntime = import_onnxruntime()
     except ImportError:
         onnxruntime = None
+    instruction_sets = dict(_instruction_sets())
     return Machine(
         processor=processor.name(),
         architecture=platform.machine(),
@@ -65,8 +66,8 @@ def look(manifest: Manifest, folder: Path) -> Machine:
         instructor_onnx=__version__,
         threads=threads,
         threads_from=threads_from,
-        kernels=_kernels_version(),
-        instruction_sets=dict(_instruction_sets()),
+        kernels=__version__ if instruction_sets else None,
+        instruction_sets=instruction_sets,
         onnxruntime=onnxruntime and onnxruntime.__version__,
         providers=tuple(onnxruntime.get_available_providers()) if onnxruntime else (),
         saturates=saturation.saturates(onnxruntime) if onnxruntime else None,
@@ -86,20 +87,13 @@ def text(machine: Machine) -> str:
         ("system", f"{machine.system}, Python {machine.python}"),
         ("threads", f"{machine.threads} ({machine.threads_from})"),
         ("onnxruntime", onnxruntime),
-        ("kernels", machine.kernels or "- (not installed)"),
+        ("kernels", machine.kernels or "- (not compiled)"),
         *(("", f"{isa:<12}{state}") for isa, state in machine.instruction_sets.items()),
     ]
     for name, plan in machine.variants.items():
         engine = f"{plan.engine}, {plan.device}" if plan.engine else "not here"
         lines.append((name, f"{engine}: {plan.why}"))
     return "\n".join(f"{name:<12}{said}" for name, said in lines)
-
-
-def _kernels_version() -> str | None:
-    try:
-        return str(native.import_kernels().__version__)
-    except ImportError:
-        return None
 
 
 def _instruction_sets() -> Iterator[tuple[str, str]]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-INSTALL_CPU = "pip install 'instructor-onnx[cpu]'"
+from instructor_onnx.extras import pip_install
+
 OR_CPU = "or use device='cpu'."
-INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu; pip install 'instructor-onnx[gpu]'"
 INSTALL_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 PROVIDER = "CUDAExecutionProvider"
 # tf32 off: it is onnxruntime's default, and would leave an fp32 model three digits.
@@ -45,7 +45,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(f"onnxruntime is not installed ({error}): {INSTALL_CPU}") from error
+        raise ImportError(f"onnxruntime is not installed ({error}): {pip_install('onnxruntime')}") from error
     return onnxruntime
 
 
@@ -57,7 +57,10 @@ def choose_device(device: str | None) -> Device:
         RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
     """
     if device is None:
-        return Device("cpu") if missing(import_onnxruntime(), 0) else Device("cuda")
+        try:
+            return Device("cpu") if missing(import_onnxruntime(), 0) else Device("cuda")
+        except ImportError:  # the native engine may do without
+            return Device("cpu")
     match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
     if not match:
         raise ValueError(f"device: found {device!r}, expected 'cpu', 'cuda' or 'cuda:N'.")
@@ -76,7 +79,7 @@ def missing(onnxruntime: Any, index: int) -> str | None:
             reason = "onnxruntime and onnxruntime-gpu are both installed, and the CPU-only package hides the other"
         else:
             reason = "the installed onnxruntime is the CPU-only package"
-        return f"{reason}. {INSTALL}"
+        return f"{reason}. pip uninstall -y onnxruntime onnxruntime-gpu; {pip_install('gpu')}"
     count = visible_gpus()
     if count == 0:
         return (

@@ -108,4 +108,18 @@ def open_engine(
             logger.info("onnxruntime runs it: %s", error)
     if device.kind == "cuda":
         return CudaSession.open(path, device, num_threads, sizes=manifest.model)
-    return Session.open(path, device, num_threads, even_tokens=weight_type == "int4", sizes=manifest.model)
+    try:
+        return Session.open(path, device, num_threads, even_tokens=weight_type == "int4", sizes=manifest.model)
+    except ImportError as error:
+        raise ImportError(f"variant={variant!r}: {error}{_without_onnxruntime(manifest, variant)}") from error
+
+
+def _without_onnxruntime(manifest: Manifest, variant: str) -> str:
+    """What the native engine can do for who has no onnxruntime, or why it does not."""
+    cpu = Device("cpu")
+    fitting = [name for name, other in manifest.variants.items() if "native" in fits(other.weight_type, cpu)]
+    if not fitting:
+        return "."
+    if reason := native.why_not():
+        return f". The native engine would run {' and '.join(fitting)} without it, but {reason}."
+    return f", or use variant={fitting[0]!r}, which the native engine runs without it."

@@ -1,4 +1,4 @@
-"""The weights of an ONNX model without the onnx package: name -> array, mapped from the files.
+"""The initializers of an ONNX model without the onnx package: name -> array, mapped from the files.
 
 Knows the few fields of onnx.proto that say where a tensor lies. The files may be a stranger's: every place is
 checked against what the file holds.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from instructor_onnx.engines.external_data import fields, read_model, varint
 Array = npt.NDArray[Any]
 
 MOST_DIMS = 8  # of a weight; the exporter's have 3
-MOST_NODES = 50_000  # instructor-xl's graph has about 1,000
 # TensorProto.DataType; others are no weights
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
@@ -32,60 +30,34 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Node:
-    """One operation of the graph."""
-
-    op_type: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What a model file says, as far as the native kernels need it."""
-
-    nodes: tuple[Node, ...]
-    weights: Mapping[str, Array]  # every initializer of one of DTYPES; read-only, mapped from its file
-
-
-def read_graph(path: Path) -> Graph:
+def read_initializers(path: Path) -> dict[str, Array]:
     """Read a model file and map the data files that it names (which `check_external_data` has allowed).
+
+    Returns:
+        Every initializer of one of DTYPES by its name; read-only.
 
     Raises:
         BundleError: not an ONNX model, or a weight lies outside its file.
     """
-    nodes: list[Node] = []
-    weights: dict[str, Array] = {}
+    initializers: dict[str, Array] = {}
     mapped: dict[str, mmap.mmap] = {}
     try:
-        for content in _messages(read_model(path), 7):  # ModelProto.graph
-            for number, part in fields(content):
-                if number == 1 and not isinstance(part, int):  # GraphProto.node
-                    nodes.append(_node(part))
-                elif number == 5 and not isinstance(part, int):  # GraphProto.initializer
-                    name, array = _tensor(part, path.parent, mapped)
-                    if array is not None:
-                        weights[name] = array
-                if len(nodes) > MOST_NODES:
-                    raise ValueError(f"more than {MOST_NODES:,} operations")
+        for graph in _messages(read_model(path), 7):  # ModelProto.graph
+            for tensor in _messages(graph, 5):  # GraphProto.initializer
+                name, array = _tensor(tensor, path.parent, mapped)
+                if array is not None:
+                    initializers[name] = array
     except (IndexError, ValueError, OverflowError, OSError) as error:
         raise BundleError(f"{path}: its weights cannot be read ({error}). Copy the bundle again.") from None
-    return Graph(tuple(nodes), weights)
+    return initializers
 
 
-def _messages(data: memoryview, wanted: int) -> list[memoryview]:
-    return [content for number, content in fields(data) if number == wanted and not isinstance(content, int)]
+def _messages(data: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (content for number, content in fields(data) if number == wanted and not isinstance(content, int))
 
 
 def _text(data: memoryview) -> str:
     return bytes(data).decode()
-
-
-def _node(data: memoryview) -> Node:
-    """NodeProto: input 1, output 2, op_type 4."""
-    inputs, outputs, op_types = ([_text(found) for found in _messages(data, number)] for number in (1, 2, 4))
-    return Node(op_types[-1] if op_types else "", tuple(inputs), tuple(outputs))
 
 
 def _tensor(data: memoryview, folder: Path, mapped: dict[str, mmap.mmap]) -> tuple[str, Array | None]:

@@ -1,4 +1,4 @@
-"""The native engine: int8 and int4 on the CPU kernels of instructor-onnx-kernels. The only module that imports them.
+"""The native engine: int8 and int4 on the CPU kernels. The only module that imports kernels.py.
 
 Reads the weights of the variant's own ONNX model; there is no second copy on disk. Blocks of int4 are expanded to int8
 when a model is opened: the small file at the speed of int8.
@@ -7,10 +7,12 @@ when a model is opened: the small file at the speed of int8.
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,8 @@ import numpy.typing as npt
 from instructor_onnx.bundle import BundleError, Model
 from instructor_onnx.engines.cpus import thread_count
 from instructor_onnx.engines.devices import Device
-from instructor_onnx.engines.initializers import Array, Graph, read_graph
+from instructor_onnx.engines.initializers import Array, read_initializers
+from instructor_onnx.extras import pip_install
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -30,9 +33,7 @@ Int64 = npt.NDArray[np.int64]
 
 WEIGHT_TYPES = frozenset({"int8", "int4"})  # of the variants that the kernels run
 ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
-INSTALL = "pip install 'instructor-onnx[native]'"
-
-
+EPSILON = "encoder.layer_norm_epsilon"  # a number in the file, beside the weights
 # The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file.
 WEIGHTS = (
     ("shared.weight", np.int8, np.int8),
@@ -95,8 +96,7 @@ class NativeSession:
         kernels = import_kernels()
         threads = thread_count(num_threads)
         isa = instruction_set()
-        graph = read_graph(path)
-        config, tensors = _arguments(graph, sizes, path)
+        config, tensors = _arguments(read_initializers(path), sizes, path)
         try:
             model = kernels.Model(kernels.Config(**config), tensors, isa, threads)
         except MemoryError:
@@ -149,16 +149,18 @@ class NativeSession:
 
 
 def import_kernels() -> Any:
-    """The instructor_onnx_kernels module.
+    """The module kernels.py, of whose compiled library an installation may lack.
 
     Raises:
-        ImportError: with the line that installs it.
+        ImportError: with what to do about it.
     """
     try:
-        import instructor_onnx_kernels
+        return importlib.import_module("instructor_onnx.engines.kernels")
     except ImportError as error:
-        raise ImportError(f"the native kernels are not installed ({error}): {INSTALL}") from error
-    return instructor_onnx_kernels
+        raise ImportError(
+            f"the native kernels are missing ({error}). With a C++17 compiler (Debian: apt install g++): "
+            f"{pip_install()} --force-reinstall --no-deps"
+        ) from error
 
 
 def is_verified() -> bool:
@@ -179,7 +181,9 @@ def why_not() -> str | None:
         if named:
             raise
         return str(error)
-    return None if fast or named else "of the native kernels only scalar code runs on this machine"
+    if fast or named or find_spec("onnxruntime") is None:  # slower than onnxruntime, and better than nothing
+        return None
+    return "of the native kernels only scalar code runs on this machine"
 
 
 def named_instruction_set() -> str | None:
@@ -215,12 +219,12 @@ def _checked(named: str | None) -> str:
     raise RuntimeError("the native kernels failed their self-check on this machine; use engine='onnxruntime'.")
 
 
-def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
+def _arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
     """What the kernels want to know: the fields of their Config, and the weights in the order of their header."""
-    first = graph.weights.get("encoder.block.0.layer.0.SelfAttention.qkv.weight")
+    first = initializers.get("encoder.block.0.layer.0.SelfAttention.qkv.weight")
     int4 = first is not None and first.dtype == np.uint8  # uint8 [out, blocks, block_size / 2], two weights a byte
-    tensors = [_weight(graph, name, dtype, path) for name, dtype in _names(sizes, int4)]
-    bias = graph.weights["encoder.relative_attention_bias"]
+    tensors = [_weight(initializers, name, dtype, path) for name, dtype in _names(sizes, int4)]
+    bias = initializers["encoder.relative_attention_bias"]
     if bias.ndim != 2:  # [num_heads, 2 * max_distance + 1]
         raise UnknownGraphError(
             f"{path}: encoder.relative_attention_bias has {bias.ndim} dimensions, expected 2. "
@@ -239,7 +243,7 @@ def _arguments(graph: Graph, sizes: Model, path: Path) -> tuple[dict[str, Any], 
         "dense": sizes.dense,
         "normalize": sizes.normalize,
         "int4": int4,
-        "layer_norm_epsilon": _epsilon(graph, path),
+        "layer_norm_epsilon": _epsilon(initializers, path),
     }
     outside = [name for name, value in config.items() if not 0 <= value < 1 << 31]
     if outside:
@@ -258,9 +262,9 @@ def _names(sizes: Model, int4: bool) -> Iterator[tuple[str, type[np.generic]]]:
             yield name, in_int4 if int4 else in_int8
 
 
-def _weight(graph: Graph, name: str, dtype: type[np.generic], path: Path) -> Array:
+def _weight(initializers: Mapping[str, Array], name: str, dtype: type[np.generic], path: Path) -> Array:
     """A weight of a type that the kernels know; its size is theirs to check. They take the Dense in float32."""
-    array = graph.weights.get(name)
+    array = initializers.get(name)
     if array is None or array.dtype != dtype:
         raise UnknownGraphError(
             f"{path}: {name} is {'missing' if array is None else array.dtype}, the native kernels expect "
@@ -271,12 +275,17 @@ def _weight(graph: Graph, name: str, dtype: type[np.generic], path: Path) -> Arr
     return array.astype(np.float32) if name == "dense.linear.weight" else array
 
 
-def _epsilon(graph: Graph, path: Path) -> float:
-    """What the first RMS norm adds to its mean: the manifest does not say it, the graph does."""
-    means = {output for node in graph.nodes if node.op_type == "ReduceMean" for output in node.outputs}
-    for node in graph.nodes:
-        if node.op_type == "Add" and len(node.inputs) == 2 and node.inputs[0] in means:
-            value = graph.weights.get(node.inputs[1])
-            if value is not None and value.size == 1:
-                return float(value.reshape(()))
-    raise UnknownGraphError(f"{path}: no RMS norm that the native kernels know. Use engine='onnxruntime'.")
+def _epsilon(initializers: Mapping[str, Array], path: Path) -> float:
+    """What every RMS norm adds to its mean: the manifest does not say it, the graph does."""
+    if EPSILON not in initializers:  # all else is there; onnxruntime would run it, and slower, without a word
+        raise BundleError(
+            f"{path}: {EPSILON} is missing, as the bundle is older than that name. Export the checkpoint again, or use "
+            "engine='onnxruntime'."
+        )
+    epsilon = _weight(initializers, EPSILON, np.float32, path)
+    if epsilon.size != 1:
+        raise UnknownGraphError(
+            f"{path}: {EPSILON} has {epsilon.size:,} numbers, expected one. "
+            "Use engine='onnxruntime', or export the checkpoint again."
+        )
+    return float(epsilon.reshape(()))

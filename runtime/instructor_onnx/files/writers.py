@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from instructor_onnx.extras import pip_install
+
 Float32 = npt.NDArray[np.float32]
 Fields = list[dict[str, Any]]
 
@@ -289,6 +291,6 @@ def _import_pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            "writing parquet needs pyarrow: pip install 'instructor-onnx[parquet]', or write .npy or .jsonl."
+            f"writing parquet needs pyarrow: {pip_install('parquet')}, or write .npy or .jsonl."
         ) from error
     return pyarrow, pyarrow.parquet

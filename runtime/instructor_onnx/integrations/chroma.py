@@ -1,10 +1,5 @@
 """Chroma: an embedding function that a collection remembers, with an instruction for documents and one for queries.
 
->>> import chromadb
->>> from instructor_onnx.integrations.chroma import InstructorEmbeddingFunction
->>> function = InstructorEmbeddingFunction("my-bundle", variant="int8")
->>> collection = chromadb.Client().create_collection("papers", embedding_function=function)
-
 Importing this module registers the function with Chroma as "instructor-onnx": a collection that was made with it then
 finds it by itself in `get_collection`.
 """
@@ -15,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.instructions import RETRIEVAL
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 
@@ -22,7 +18,7 @@ try:
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
     from chromadb.utils.embedding_functions import register_embedding_function
 except ImportError as error:
-    raise ImportError(f"Chroma is not installed ({error}): pip install 'instructor-onnx[chroma]'") from error
+    raise ImportError(f"Chroma is not installed ({error}): {pip_install('chroma')}") from error
 
 # What a collection's vectors depend on; another folder for the same model is no change.
 FIXED = ("instruction", "variant")
@@ -41,6 +37,14 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
 
     Raises:
         As `instructor_onnx.INSTRUCTOR`.
+
+    >>> import chromadb
+    >>> from instructor_onnx.integrations.chroma import InstructorEmbeddingFunction
+    >>> function = InstructorEmbeddingFunction("my-bundle", variant="int8")
+    >>> collection = chromadb.EphemeralClient().create_collection("papers", embedding_function=function)
+    >>> collection.add(ids=["leaf", "bank"], documents=["Light becomes glucose.", "It sets the interest rate."])
+    >>> collection.query(query_texts=["How do plants make sugar?"], n_results=1)["ids"]
+    [['leaf']]
     """
 
     def __init__(

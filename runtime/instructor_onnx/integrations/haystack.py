@@ -2,12 +2,6 @@
 
 The parameters, and the default instructions, are those of the archived `instructor-embedders-haystack`, so that its
 pipelines carry on with another import; `variant` is added.
-
->>> from instructor_onnx.integrations.haystack import InstructorTextEmbedder
->>> embedder = InstructorTextEmbedder(
-...     model="my-bundle", instruction="Represent the question for retrieving supporting documents: "
-... )
->>> vector = embedder.run("What is a mixed economy?")["embedding"]
 """
 
 from __future__ import annotations
@@ -15,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
@@ -22,7 +17,7 @@ try:
     from haystack import Document, component, default_from_dict, default_to_dict
     from haystack.utils import ComponentDevice, Secret
 except ImportError as error:
-    raise ImportError(f"Haystack is not installed ({error}): pip install 'instructor-onnx[haystack]'") from error
+    raise ImportError(f"Haystack is not installed ({error}): {pip_install('haystack')}") from error
 
 HF_TOKEN = Secret.from_env_var("HF_API_TOKEN", strict=False)
 
@@ -40,6 +35,13 @@ class InstructorTextEmbedder:
         progress_bar: whether to show one.
         normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
         variant: "fp32", "int8", ...; None: the most exact one that the device runs well.
+
+    >>> from instructor_onnx.integrations.haystack import InstructorTextEmbedder
+    >>> embedder = InstructorTextEmbedder(
+    ...     "my-bundle", instruction="Represent the question for retrieving supporting documents: ", progress_bar=False
+    ... )
+    >>> len(embedder.run("What is a mixed economy?")["embedding"])
+    384
     """
 
     def __init__(
@@ -100,6 +102,13 @@ class InstructorDocumentEmbedder:
         embedding_separator: what stands between those fields, and before the content.
         model, device, token, instruction, batch_size, progress_bar, normalize_embeddings, variant: as in
             `InstructorTextEmbedder`.
+
+    >>> from haystack import Document
+    >>> from instructor_onnx.integrations.haystack import InstructorDocumentEmbedder
+    >>> embedder = InstructorDocumentEmbedder("my-bundle", meta_fields_to_embed=["title"], progress_bar=False)
+    >>> document = Document(content="Light becomes glucose.", meta={"title": "Plants"})
+    >>> len(embedder.run([document])["documents"][0].embedding)
+    384
     """
 
     def __init__(

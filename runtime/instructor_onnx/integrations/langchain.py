@@ -1,14 +1,10 @@
-"""LangChain: `InstructorEmbeddings`, with the parameters of `HuggingFaceInstructEmbeddings`.
-
->>> from instructor_onnx.integrations.langchain import InstructorEmbeddings
->>> embeddings = InstructorEmbeddings(model_name="my-bundle", model_kwargs={"variant": "int8"})
->>> vector = embeddings.embed_query("What is a mixed economy?")
-"""
+"""LangChain: `InstructorEmbeddings`, with the parameters of `HuggingFaceInstructEmbeddings`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.instructions import RETRIEVAL
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
@@ -17,7 +13,7 @@ try:
     from langchain_core.embeddings import Embeddings
     from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 except ImportError as error:
-    raise ImportError(f"LangChain is not installed ({error}): pip install 'instructor-onnx[langchain]'") from error
+    raise ImportError(f"LangChain is not installed ({error}): {pip_install('langchain')}") from error
 
 
 class InstructorEmbeddings(BaseModel, Embeddings):
@@ -27,6 +23,11 @@ class InstructorEmbeddings(BaseModel, Embeddings):
 
     Raises:
         As `instructor_onnx.INSTRUCTOR`; pydantic's ValidationError for a wrong or unknown parameter.
+
+    >>> from instructor_onnx.integrations.langchain import InstructorEmbeddings
+    >>> embeddings = InstructorEmbeddings(model_name="my-bundle", model_kwargs={"variant": "int8"})
+    >>> len(embeddings.embed_query("What is a mixed economy?"))
+    384
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())

@@ -1,9 +1,5 @@
 """LlamaIndex: `InstructorEmbedding`, with the parameters of `llama-index-embeddings-instructor`.
 
->>> from llama_index.core import Settings
->>> from instructor_onnx.integrations.llama_index import InstructorEmbedding
->>> Settings.embed_model = InstructorEmbedding(model_name="my-bundle", variant="int8")
-
 It differs where that package erred: `query_instruction` is used for queries (there, `text_instruction` was).
 """
 
@@ -12,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.instructions import RETRIEVAL
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
@@ -21,7 +18,7 @@ try:
     from llama_index.core.bridge.pydantic import Field, PrivateAttr
     from llama_index.core.constants import DEFAULT_EMBED_BATCH_SIZE
 except ImportError as error:
-    raise ImportError(f"LlamaIndex is not installed ({error}): pip install 'instructor-onnx[llama-index]'") from error
+    raise ImportError(f"LlamaIndex is not installed ({error}): {pip_install('llama-index')}") from error
 
 
 class InstructorEmbedding(BaseEmbedding):
@@ -29,6 +26,11 @@ class InstructorEmbedding(BaseEmbedding):
 
     Raises:
         As `instructor_onnx.INSTRUCTOR`; pydantic's ValidationError for a wrong parameter.
+
+    >>> from instructor_onnx.integrations.llama_index import InstructorEmbedding
+    >>> embed_model = InstructorEmbedding(model_name="my-bundle", variant="int8")  # for Settings.embed_model
+    >>> len(embed_model.get_query_embedding("What is a mixed economy?"))
+    384
     """
 
     model_name: str = Field(

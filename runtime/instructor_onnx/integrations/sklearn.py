@@ -1,11 +1,4 @@
-"""scikit-learn: `InstructorVectorizer`, texts to vectors in a pipeline.
-
->>> from sklearn.linear_model import LogisticRegression
->>> from sklearn.pipeline import make_pipeline
->>> from instructor_onnx.integrations.sklearn import InstructorVectorizer
->>> vectorizer = InstructorVectorizer("my-bundle", instruction="Represent the comment for classifying its sentiment: ")
->>> classifier = make_pipeline(vectorizer, LogisticRegression())
-"""
+"""scikit-learn: `InstructorVectorizer`, texts to vectors in a pipeline."""
 
 from __future__ import annotations
 
@@ -14,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 except ImportError as error:
-    raise ImportError(f"scikit-learn is not installed ({error}): pip install 'instructor-onnx[sklearn]'") from error
+    raise ImportError(f"scikit-learn is not installed ({error}): {pip_install('sklearn')}") from error
 
 Float32 = npt.NDArray[np.float32]
 EXPECTED = "expected a one-dimensional sequence of texts, or one column of them"
@@ -39,6 +33,13 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size: most texts of one run.
         num_threads: CPU threads; None: all that the process may use. Set 1 beside `n_jobs`.
         max_seq_length: tokens kept of instruction and text; None: the model's own, 512.
+
+    >>> from instructor_onnx.integrations.sklearn import InstructorVectorizer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> classifier = make_pipeline(InstructorVectorizer("my-bundle"), LogisticRegression())
+    >>> classifier.fit(["good", "lovely", "bad", "awful"], [1, 1, 0, 0]).predict(["a good day"]).tolist()
+    [1]
     """
 
     def __init__(

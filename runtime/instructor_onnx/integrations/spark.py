@@ -1,16 +1,5 @@
 """Spark: `InstructorEmbeddings`, a pyspark.ml Transformer with the setters of Spark NLP's annotator.
 
->>> from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
->>> embeddings = (
-...     InstructorEmbeddings()
-...     .setModel(ship_bundle(spark, "my-bundle"))  # or a path that every executor can read
-...     .setVariant("int8")
-...     .setInstruction("Represent the Medicine sentence for clustering: ")
-...     .setInputCols(["text"])
-...     .setOutputCol("embedding")
-... )
->>> embeddings.transform(texts)
-
 Rows reach Python as Arrow batches. Each Python worker of an executor loads one model and keeps it for all its tasks;
 with the task's share of the cores for threads. The executors need this package, a bundle they can read, and nothing
 else.
@@ -30,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from instructor_onnx.bundle import MANIFEST, Manifest, check_sizes
+from instructor_onnx.extras import pip_install
 from instructor_onnx.integrations.loading import ModelOptions, shared_model
 from instructor_onnx.loading import embedded
 from instructor_onnx.model import INSTRUCTOR
@@ -47,7 +37,7 @@ try:
     from pyspark.sql.pandas.functions import pandas_udf
     from pyspark.sql.types import ArrayType, FloatType, StringType, StructType
 except ImportError as error:
-    raise ImportError(f"PySpark is not installed ({error}): pip install 'instructor-onnx[spark]'") from error
+    raise ImportError(f"PySpark is not installed ({error}): {pip_install('spark')}") from error
 
 SHIPPED = "spark-archive:"  # before the name of an archive, in the `model` that ship_bundle returns
 
@@ -76,6 +66,16 @@ class InstructorEmbeddings(
         variant: "fp32", "int8", ...
         numThreads: CPU threads of a worker; without it, the cores of its task (`spark.task.cpus`).
         outputAsVector: pyspark.ml vectors, which other stages take as features, in place of arrays.
+
+    >>> from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
+    >>> spark = SparkSession.builder.master("local[1]").getOrCreate()
+    >>> embeddings = InstructorEmbeddings().setInputCols(["text"]).setOutputCol("embedding")
+    >>> embeddings = embeddings.setModel(ship_bundle(spark, "my-bundle"))  # or a path that every executor can read
+    >>> embeddings = embeddings.setInstruction("Represent the Medicine sentence for clustering: ")
+    >>> row = embeddings.transform(spark.createDataFrame([("Aspirin thins the blood.",)], ["text"])).first()
+    >>> len(row["embedding"])
+    384
+    >>> spark.stop()
     """
 
     model: Param[str] = Param(Params._dummy(), "model", "bundle folder, id or name", TypeConverters.toString)
@@ -214,6 +214,11 @@ def ship_bundle(spark: SparkSession, bundle: str | Path, *, variants: list[str] 
 
     Raises:
         BundleError, ValueError: no bundle, or without that variant.
+
+    >>> spark = SparkSession.builder.master("local[1]").getOrCreate()
+    >>> ship_bundle(spark, "my-bundle", variants=["int8"])
+    'spark-archive:...'
+    >>> spark.stop()
     """
     folder = (embedded(bundle) or Path(bundle)).resolve()
     manifest = Manifest.read(folder)

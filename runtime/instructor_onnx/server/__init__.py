@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from instructor_onnx.extras import pip_install
 from instructor_onnx.model import INSTRUCTOR
 from instructor_onnx.server.options import API_KEY as API_KEY
 from instructor_onnx.server.options import Options as Options
@@ -30,7 +31,7 @@ def serve(load: Callable[[], INSTRUCTOR], options: Options) -> None:
         import prometheus_client as prometheus_client
         import uvicorn as uvicorn
     except ImportError as error:
-        raise ImportError(f"serving needs {error.name}: pip install 'instructor-onnx[serve]'") from error
+        raise ImportError(f"serving needs {error.name}: {pip_install('serve')}") from error
     from instructor_onnx.server.run import run
 
     run(load, options)

@@ -128,7 +128,7 @@ def test_operators_types_and_weights(bundle: Path, variant: str) -> None:
 @pytest.mark.parametrize("variant", ["int8", "int4"])
 def test_the_native_engine_gives_the_same_in_any_batch_down_to_one_token(bundle: Path, variant: str) -> None:
     if not native.is_verified():
-        pytest.skip("needs instructor-onnx-kernels, and an instruction set of theirs beyond scalar code")
+        pytest.skip("needs the native kernels, and an instruction set of theirs beyond scalar code")
     assert not differing(INSTRUCTOR(bundle, variant=variant, device="cpu", engine="native"))
 
 

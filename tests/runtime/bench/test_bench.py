@@ -12,6 +12,7 @@ import pytest
 from instructor_onnx import INSTRUCTOR, cli
 from instructor_onnx.bench import measure, report
 from instructor_onnx.engines import native, processor
+from instructor_onnx.extras import pip_install
 from instructor_onnx.loading import EMBEDDED
 
 SPEED = 1000.0
@@ -88,17 +89,17 @@ def test_what_runs_without_onnxruntime(tmp_path: Path, capsys: pytest.CaptureFix
     assert list(report["variants"]) == ["int8 native"]
     (left_out,) = report["left_out"]
     assert left_out.startswith("int8 on onnxruntime: onnxruntime is not installed")
-    assert "pip install 'instructor-onnx[cpu]'" in left_out
+    assert pip_install("onnxruntime") in left_out
     assert f"left out:\n  {left_out}" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_nothing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(native, "why_not", lambda: "the native kernels are not installed")
+    monkeypatch.setattr(native, "why_not", lambda: "the native kernels are missing")
     assert cli.main(["bench", "instructor-mini"]) == 1
     said = capsys.readouterr().err
     assert "error: nothing to measure. int8 on onnxruntime: onnxruntime is not installed" in said
-    assert "int8 on native: the native kernels are not installed." in said
+    assert "int8 on native: the native kernels are missing." in said
 
 
 def test_a_model_that_cannot_be_opened_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

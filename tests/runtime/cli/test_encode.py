@@ -16,6 +16,7 @@ import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, cli
 from instructor_onnx.bundle import InstructorOnnxError
 from instructor_onnx.engines import devices
+from instructor_onnx.extras import pip_install
 from instructor_onnx.files import stream
 from instructor_onnx.files.resume import STATE_VERSION, State
 
@@ -226,4 +227,4 @@ def test_parquet_without_pyarrow(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert cli.main(encode(bundle, source, tmp_path / "out.parquet")) == 1
-    assert "writing parquet needs pyarrow: pip install 'instructor-onnx[parquet]'" in error_of(capsys)
+    assert f"writing parquet needs pyarrow: {pip_install('parquet')}" in error_of(capsys)

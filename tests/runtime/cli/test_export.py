@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from instructor_onnx import Manifest, cli
 from instructor_onnx.engines import processor
+from instructor_onnx.extras import pip_install
 
 from tests.runtime.cli.conftest import error_of
 
@@ -74,4 +75,4 @@ def test_export_without_torch(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert cli.main(["export", "someone/model", str(tmp_path / "out")]) == 1
-    assert "pip install 'instructor-onnx[export]'" in error_of(capsys)
+    assert pip_install("export") in error_of(capsys)

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from instructor_onnx import INSTRUCTOR, Manifest, cli
+from instructor_onnx import INSTRUCTOR, Manifest, __version__, cli
 from instructor_onnx.cli import machine
 from instructor_onnx.engines import cpus, devices, native, processor, saturation
+from instructor_onnx.extras import pip_install
 from instructor_onnx.loading import EMBEDDED
 
 FOLDER = EMBEDDED["instructor-mini"]
@@ -33,7 +34,6 @@ def kernels(*passing: str) -> Any:
 
     built = ["amx", "avx2", "scalar"]
     return SimpleNamespace(
-        __version__="7.1",
         KernelError=KernelError,
         built_instruction_sets=lambda: built,
         instruction_sets=lambda: built[1:],
@@ -80,7 +80,7 @@ def test_where_the_kernels_pass(manifest: Manifest, monkeypatch: pytest.MonkeyPa
     found = look(manifest)
     assert found.processor == processor.name()
     assert found.threads == cpus.available_cpus()
-    assert found.kernels == "7.1"
+    assert found.kernels == __version__
     assert found.instruction_sets == {
         "amx": f"not on this machine: {NO_AMX}",
         "avx2": "self-check passed",
@@ -132,14 +132,14 @@ def test_where_one_is_named_that_cannot_be_had(manifest: Manifest, monkeypatch: 
 
 def test_where_nothing_is_installed(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setitem(sys.modules, "instructor_onnx_kernels", None)
+    monkeypatch.setitem(sys.modules, "instructor_onnx.engines.kernels", None)
     found = look(manifest)
     assert (found.onnxruntime, found.kernels, found.saturates) == (None, None, None)
     assert found.providers == ()
     assert found.instruction_sets == {}
     for plan in found.variants.values():
         assert plan.engine is None
-        assert "pip install 'instructor-onnx[cpu]'" in plan.why
+        assert pip_install("onnxruntime") in plan.why
     assert "onnxruntime - (not installed)" in machine.text(found)
 
 

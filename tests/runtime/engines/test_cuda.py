@@ -183,7 +183,7 @@ def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, *providers: str, gpus: int
 class TestWhatIsMissing:
     def test_the_cpu_only_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake_onnxruntime(monkeypatch, CPU)
-        with pytest.raises(RuntimeError, match=r"device='cuda': .*CPU-only package. pip .*instructor-onnx\[gpu\]"):
+        with pytest.raises(RuntimeError, match=r"device='cuda': .*CPU-only package. pip .*\[gpu\]"):
             choose_device("cuda")
 
     def test_both_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The C interface of the native kernels (include/instructor_kernels.h), through ctypes; needs nothing but Python.
+"""The C interface of the native kernels (kernels/include/instructor_kernels.h), through ctypes.
 
 Arrays are anything with the buffer protocol, numpy's for one; each is checked, and held until the call returns.
 ctypes lets go of the GIL during a call.
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.2.0"
+from instructor_onnx import engines
+
 __all__ = [
     "Config",
     "KernelError",
@@ -132,9 +133,11 @@ class _Array:
 
 
 def _load() -> ctypes.CDLL:
-    path = next(Path(__file__).parent.glob("_kernels.*"), None)
+    # Of a development install, the compiled library does not lie beside this file, but where the package has it too.
+    folders = map(Path, engines.__path__)
+    path = next((file for folder in folders for file in folder.glob("_kernels.*")), None)
     if path is None:
-        raise ImportError(f"{Path(__file__).parent}: the compiled library is missing; install the package again.")
+        raise ImportError("they could not be compiled when this package was installed")
     library = ctypes.CDLL(str(path))
     pointer, integer, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t
     said = [ctypes.c_char_p, size]
@@ -156,7 +159,7 @@ def _load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, result
     if library.ik_abi() != ABI:
-        raise ImportError(f"{path}: the compiled library is of another version; install the package again.")
+        raise ImportError(f"{path} is of another version")
     return library
 
 
