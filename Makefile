@@ -16,6 +16,7 @@ check: lint  ## everything that must hold: format, lint, types, all tests
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
