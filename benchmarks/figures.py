@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 from instructor_onnx import INSTRUCTOR, Manifest
-from instructor_onnx.inputs import as_rows
 from instructor_onnx.tokens import Tokenizer
 from instructor_onnx_export import export
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.common.engines import cpu_variants
-from benchmarks.compare.work import INSTRUCTION, QUERIES, SHAPES, Row, Writer, mixed_lengths
+from benchmarks.common.texts import INSTRUCTION, Writer, mixed_lengths
+from benchmarks.compare.work import QUERIES, SHAPES
 
-MIXED = mixed_lengths().tolist()[:200]
+MIXED = mixed_lengths()[:200]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -78,14 +78,13 @@ def test_mixed_lengths(benchmark: BenchmarkFixture, bundle: Path, writer: Writer
 
 
 def test_tokenizing_alone(benchmark: BenchmarkFixture, tokenizer: Tokenizer, writer: Writer) -> None:
-    rows, _ = as_rows(writer.rows(MIXED))
-    tokens = benchmark(tokenizer, rows, 512)
+    tokens = benchmark(tokenizer, writer.rows(MIXED), 512)
     assert len(tokens.lengths) == len(MIXED)
 
 
 def test_cold_start(benchmark: BenchmarkFixture, bundle: Path, variant: str) -> None:
     """A new process, from its start to its first vector."""
-    row: Row = (INSTRUCTION, "the river")
+    row = (INSTRUCTION, "the river")
     code = f"import instructor_onnx as i; i.INSTRUCTOR({str(bundle)!r}, variant={variant!r}).encode([{row!r}])"
     benchmark.pedantic(subprocess.run, ([sys.executable, "-c", code],), {"check": True}, rounds=5)
 

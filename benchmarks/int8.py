@@ -10,6 +10,7 @@ the three run the same products.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -45,8 +46,11 @@ class Int8PerTensor(Int8PerRow):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = commands.parser("int8", __doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, help="results file; default: benchmarks/results/int8-<processor>.json")
-    options = parser.parse_args(arguments)
+    commands.add_out(parser, "int8")
+    return commands.run(parser, arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     out = results.own_file("int8", out=options.out)
     found: dict[str, Any] = {
         "machine": machine.facts(),

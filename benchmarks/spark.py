@@ -10,6 +10,7 @@ the vectors of all rows are exactly those of `encode()`. One machine shows how w
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import statistics
@@ -41,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2, help="every number of workers once a round")
-    parser.add_argument(
-        "--out", type=Path, help="results file; default: benchmarks/results/spark-<bundle>-<processor>.json"
-    )
-    options = parser.parse_args(arguments)
+    commands.add_out(parser, "spark-<bundle>")
+    return commands.run(parser, arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     name = Path(options.bundle).name
     out = results.own_file("spark", name, options.out)
     texts = make_texts(options.rows)
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows/s": rates,
         "seconds": {subject: [round(value, 2) for value in taken] for subject, taken in seconds.items()},
         "rows exactly equal to encode()": options.rows,  # run_spark raises otherwise
-        "versions": machine.versions(("pyspark", "onnxruntime", "instructor-onnx-kernels")),
+        "versions": machine.versions(("pyspark", "instructor-onnx", "onnxruntime")),
     }
     results.write(out, found)
     return 0

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from instructor_onnx import BundleError, Manifest
+from instructor_onnx import Manifest
 from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
@@ -25,12 +25,13 @@ from benchmarks.common import PROJECT, commands, limits, machine, results
 from benchmarks.common.engines import cpu_variants, engines
 from benchmarks.common.journal import Journal, digest
 from benchmarks.common.markdown import rewrite_block
+from benchmarks.common.texts import MIXED_ROWS
 from benchmarks.compare import measure, report
 from benchmarks.compare.plot import plot, plot_short
 from benchmarks.compare.processes import RivalFailed
 from benchmarks.compare.rivals import RIVALS, TORCH_FP32, Job, Rival, ours
 from benchmarks.compare.summary import summarize
-from benchmarks.compare.work import MIXED_ROWS, all_work, write_work
+from benchmarks.compare.work import all_work, write_work
 
 CACHE = PROJECT / ".cache" / "compare"
 
@@ -38,33 +39,33 @@ CACHE = PROJECT / ".cache" / "compare"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
     parser = _parser()
-    options = parser.parse_args(arguments)
     try:
-        finished = all(name.endswith(".json") for name in options.subjects)
-        if finished:
-            paths = [Path(name) for name in options.subjects]
-        elif (written := compare(options)) is None:
-            return 0
-        else:
-            paths = [written]
-        shown = [report.Shown.read(path) for path in paths]
-        sys.stdout.write(report.tables(shown) + "\n")
-        for one in shown:
-            if not one.rivals:
-                raise ValueError(f"{one.path}: nothing was timed, there is nothing to show.")
-            plot(one.results, one.picture)
-        if options.readme:
-            last = report.in_short(shown)[-1]
-            plot_short(last.results, last.short_picture)
-            rewrite_block(options.readme, report.overview(shown, beside=options.readme.parent), "bench")
-        if options.docs:
-            rewrite_block(options.docs, report.tables(shown, beside=options.docs.parent), "bench")
-    except (OSError, ValueError, ImportError, RuntimeError, BundleError, RivalFailed) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return 1
+        return commands.run(parser, arguments, _run, RivalFailed)
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: stopped. The same command goes on from here.\n")
         return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    finished = all(name.endswith(".json") for name in options.subjects)
+    if finished:
+        paths = [Path(name) for name in options.subjects]
+    elif (written := compare(options)) is None:
+        return 0
+    else:
+        paths = [written]
+    shown = [report.Shown.read(path) for path in paths]
+    sys.stdout.write(report.tables(shown) + "\n")
+    for one in shown:
+        if not one.rivals:
+            raise ValueError(f"{one.path}: nothing was timed, there is nothing to show.")
+        plot(one.results, one.picture)
+    if options.readme:
+        last = report.in_short(shown)[-1]
+        plot_short(last.results, last.short_picture)
+        rewrite_block(options.readme, report.overview(shown, beside=options.readme.parent), "bench")
+    if options.docs:
+        rewrite_block(options.docs, report.tables(shown, beside=options.docs.parent), "bench")
     return 0
 
 
@@ -160,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, help="the folder the bundle was exported from")
     parser.add_argument("--name", help="the model's name in the results (default: the bundle's)")
-    parser.add_argument("--rivals", type=_names, metavar="WORDS", help="only those with one of these in their names")
-    parser.add_argument("--threads", type=int, help="of every rival; default: what the machine allows")
+    parser.add_argument("--rivals", type=commands.names, metavar="WORDS", help="whose names have one of these")
+    commands.add_threads(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of every query and shape (default: 5)")
     parser.add_argument("--cold-rounds", type=int, default=3, help="new processes of each rival (default: 3)")
     parser.add_argument(
@@ -180,16 +181,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--restart", action="store_true", help="measure everything again")
     parser.add_argument("--envs", type=Path, default=CACHE / "envs", help="the rivals' environments")
     parser.add_argument("--cache", type=Path, default=CACHE, help="journal and converted weights; may be deleted")
-    parser.add_argument(
-        "--out", type=Path, help="results file; default: benchmarks/results/bench-<model>-<processor>.json"
-    )
-    parser.add_argument("--readme", type=Path, help="its block <!-- bench:begin --> … gets the short table")
-    parser.add_argument("--docs", type=Path, help="its block <!-- bench:begin --> … gets every table")
+    commands.add_out(parser, "bench-<model>")
+    commands.add_page(parser, "--readme", "bench", "the short table")
+    commands.add_page(parser, "--docs", "bench", "every table")
     return parser
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

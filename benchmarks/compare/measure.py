@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 from instructor_onnx_export.verify import cosines
 from tqdm import tqdm
 
@@ -162,19 +163,8 @@ def _tried(process: Process, values: Sequence[int], journal: Journal) -> dict[in
 
 
 def busy() -> float:
-    """The share of all CPUs that others keep busy now, 0 to 1, over a second in which this run does nothing (Linux)."""
-
-    def clocks() -> list[int]:
-        line = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
-        return [int(ticks) for ticks in line.split()[1:9]]  # user nice system idle iowait irq softirq steal
-
-    try:
-        before = clocks()
-        time.sleep(1)
-        spent = [later - earlier for earlier, later in zip(before, clocks(), strict=True)]
-    except OSError:
-        return 0.0
-    return 1 - (spent[3] + spent[4]) / max(1, sum(spent))
+    """The share of all CPUs that others keep busy now, 0 to 1, over a second in which this run does nothing."""
+    return float(psutil.cpu_percent(interval=1)) / 100
 
 
 def _rounds(run: Run, processes: dict[str, Process]) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from benchmarks.common.pictures import picture
 from benchmarks.compare.report import OURS, WRONG
 from benchmarks.compare.rivals import TORCH_FP32
 
@@ -18,8 +16,7 @@ QUERY = "query 32"
 def plot(results: dict[str, Any], path: Path) -> None:
     """Write a PNG: bars of the medians, best on top, whiskers from the 10th to the 90th percentile."""
     rivals = {name: rival for name, rival in results["rivals"].items() if "failed" not in rival}
-    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, 0.28 * len(rivals) + 1.4), layout="constrained")
+    with picture(path, 11, 0.28 * len(rivals) + 1.4) as figure:
         left, right = figure.subplots(1, 2)
         latency = {
             name: {key: 1e3 * value for key, value in rival["work"][QUERY]["seconds"].items()}
@@ -37,8 +34,6 @@ def plot(results: dict[str, Any], path: Path) -> None:
         subject = results["subject"]
         title = f"{subject['model']}: {subject['threads']} threads of {subject['machine']['cpu']}"
         figure.suptitle(title, x=0.01, ha="left")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def plot_short(results: dict[str, Any], path: Path) -> None:
@@ -48,8 +43,7 @@ def plot_short(results: dict[str, Any], path: Path) -> None:
     speeds = {name: rivals[name]["work"][QUERY]["times_torch_fp32"] for name in right}
     names = sorted(speeds, key=speeds.__getitem__, reverse=True)
     colours = [OUR_COLOUR if n.startswith(OURS) else TORCH_COLOUR if n == TORCH_FP32 else COLOUR for n in names]
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(8.4, 0.26 * len(names) + 1.0), layout="constrained")
+    with picture(path, 8.4, 0.26 * len(names) + 1.0, font=9) as figure:
         speed, size = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         panels = (
             (speed, [speeds[name] for name in names], "×", "a query of 32 tokens: times torch fp32's speed"),
@@ -65,8 +59,6 @@ def plot_short(results: dict[str, Any], path: Path) -> None:
             for place, value in enumerate(values):
                 axes.text(value + 0.012 * max(values), place, f"{value:.3g}{unit}", va="center", fontsize=8.5)
         speed.invert_yaxis()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def _bars(axes: Any, values: dict[str, dict[str, float]], wrong: set[str], title: str, *, descending: bool) -> None:

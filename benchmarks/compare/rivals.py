@@ -73,7 +73,7 @@ def ours(runs: Sequence[tuple[str, str]]) -> list[Rival]:
         Rival(
             f"instructor-onnx {variant}" + (f", {engine}" if engine != "onnxruntime" else ""),
             *("instructor_onnx_", variant, MAIN),
-            packages=("instructor-onnx", "instructor-onnx-kernels" if engine == "native" else "onnxruntime"),
+            packages=("instructor-onnx", *(["onnxruntime"] if engine == "onnxruntime" else [])),
             engine=engine,
         )
         for variant, engine in runs

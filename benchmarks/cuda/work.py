@@ -7,19 +7,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from instructor_onnx.bundle import TOKENIZER
-from instructor_onnx.inputs import Row
 from instructor_onnx.tokens import Tokenizer, Tokens
 from instructor_onnx_export.checkpoint.read import Config
 from safetensors.torch import save_file
 
-from benchmarks.common import PROJECT
+from benchmarks.common import PROJECT, texts
 
 MINI = PROJECT / "checkpoints/instructor-mini"  # trained; its vocabulary serves for the others too
 VOCAB_SIZE = 32128
-MEDIAN, SPREAD, SHORTEST, LONGEST = 60, 0.8, 8, 512  # tokens of the mixed texts, lognormal
 
 
 @dataclass(frozen=True)
@@ -108,30 +105,21 @@ class Texts:
 
 
 class Writer:
-    """Writes texts of as many tokens as wanted, from words that are one token each."""
+    """Texts without an instruction, in instructor-mini's tokens."""
 
     def __init__(self) -> None:
         config = json.loads((MINI / "config.json").read_text())
         self._tokenizer = Tokenizer.load(MINI / TOKENIZER, vocab_size=config["vocab_size"], eos_token_id=1)
-        vocabulary = json.loads((MINI / TOKENIZER).read_text(encoding="utf-8"))["model"]["vocab"]
-        words = [piece[1:] for piece, _ in vocabulary if piece.startswith("▁") and piece[1:].isascii()]
-        words = [word for word in words if word.isalpha() and len(word) > 3]
-        lengths = self._tokenizer([Row("", word) for word in words], LONGEST).lengths
-        self._words = [word for word, length in zip(words, lengths, strict=True) if length == 2]  # itself and </s>
+        self._writer = texts.Writer(self._tokenizer, instruction="")
 
-    def texts(self, lengths: list[int], seed: int = 0) -> Texts:
+    def texts(self, lengths: list[int]) -> Texts:
         """One text for each length in tokens, `</s>` included."""
-        random = np.random.default_rng(seed)
-        strings = [" ".join(random.choice(self._words, length - 1)) for length in lengths]
-        tokens = self._tokenizer([Row("", string) for string in strings], LONGEST)
-        if tokens.lengths.tolist() != lengths:
-            raise AssertionError("the vocabulary joins words that were one token each")
-        return Texts(strings, tokens)
+        rows = self._writer.rows(lengths)
+        return Texts([row.text for row in rows], self._tokenizer(rows, texts.LONGEST))
 
     def mixed(self, count: int) -> Texts:
-        """Lognormal lengths around MEDIAN, SHORTEST to LONGEST."""
-        lengths = np.random.default_rng(1).lognormal(np.log(MEDIAN), SPREAD, count)
-        return self.texts(lengths.clip(SHORTEST, LONGEST).astype(int).tolist())
+        """Of mixed lengths, 2,000 at most."""
+        return self.texts(texts.mixed_lengths()[:count])
 
 
 def operations(config: Config, tokens: Tokens) -> float:

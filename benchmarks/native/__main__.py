@@ -19,8 +19,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from instructor_onnx import BundleError
-
 from benchmarks.common import commands
 from benchmarks.common.markdown import rewrite_block
 from benchmarks.native.measure import measure
@@ -29,18 +27,16 @@ from benchmarks.native.report import tables
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        finished = all(path.suffix == ".json" for path in options.subjects)
-        paths = options.subjects if finished else [measure(options)]
-        text = "\n\n".join(tables(path) for path in paths)
-        sys.stdout.write(text + "\n")
-        if options.docs:
-            rewrite_block(options.docs, text, "native")
-    except (OSError, ValueError, ImportError, RuntimeError, BundleError) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return 1
+    return commands.run(_parser(), arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    finished = all(path.suffix == ".json" for path in options.subjects)
+    paths = options.subjects if finished else [measure(options)]
+    text = "\n\n".join(tables(path) for path in paths)
+    sys.stdout.write(text + "\n")
+    if options.docs:
+        rewrite_block(options.docs, text, "native")
     return 0
 
 
@@ -53,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BUNDLE CHECKPOINT|RESULTS.json",
         help="pairs, or results to show again",
     )
-    parser.add_argument("--threads", type=int, help="default: what the machine allows")
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/native-<model>-<processor>.json")
-    parser.add_argument("--docs", type=Path, help="a file whose block <!-- native:begin --> … is rewritten")
+    commands.add_threads(parser)
+    commands.add_out(parser, "native-<model>")
+    commands.add_page(parser, "--docs", "native")
     return parser
 
 

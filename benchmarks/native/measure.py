@@ -40,7 +40,7 @@ TURN = 0.1  # seconds that a turn lasts at least: more runs of a query, whose we
 LOADS = 3  # new processes of each
 SEED = 0
 TORCH = "torch fp32"
-VERSIONS = ("instructor-onnx", "instructor-onnx-kernels", "onnxruntime", "torch", "transformers")
+VERSIONS = ("instructor-onnx", "onnxruntime", "torch", "transformers")
 
 
 @dataclass(frozen=True)

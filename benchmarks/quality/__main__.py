@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.engines.cpus import available_cpus
 from threadpoolctl import threadpool_limits
 
@@ -38,22 +38,20 @@ NATIVE = " native"  # ends the columns of variants on the native kernels, where 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        path = Path(options.subject) if options.subject.endswith(".json") else judge_bundle(options)
-        found = results.read(path, "subject", "parts")
-        text = report.tables(found)
-        sys.stdout.write(text + "\n")
-        picture = path.with_suffix(".png")
-        if found["parts"].get("tasks"):
-            plot(found, picture)
-        if options.readme:
-            link = Path(os.path.relpath(picture, options.readme.parent)).as_posix()
-            rewrite_block(options.readme, f"{text}\n\n![Scores, and what each variant loses]({link})", "quality")
-    except (OSError, ValueError, ImportError, RuntimeError, BundleError) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return 1
+    return commands.run(_parser(), arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    path = Path(options.subject) if options.subject.endswith(".json") else judge_bundle(options)
+    found = results.read(path, "subject", "parts")
+    text = report.tables(found)
+    sys.stdout.write(text + "\n")
+    picture = path.with_suffix(".png")
+    if found["parts"].get("tasks"):
+        plot(found, picture)
+    if options.readme:
+        link = Path(os.path.relpath(picture, options.readme.parent)).as_posix()
+        rewrite_block(options.readme, f"{text}\n\n![Scores, and what each variant loses]({link})", "quality")
     return 0
 
 
@@ -133,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("quality", __doc__)
     parser.add_argument("subject", metavar="BUNDLE|RESULTS.json", help="a bundle to judge, or results to show again")
     parser.add_argument("--checkpoint", type=Path, help="the folder it was exported from: adds a column, torch")
-    parser.add_argument("--variants", type=_names, help="of the bundle, with commas; default: all that run on a CPU")
+    parser.add_argument("--variants", type=commands.names, help="of the bundle, with commas; default: all for CPUs")
     parser.add_argument("--tasks", type=_tasks, default=list(TASKS), help=f"with commas; of {', '.join(TASKS)}")
     parser.add_argument("--limit", type=int, help="texts (or queries) of each task, for a quick look")
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "eval", help="folder of the evaluation sets")
@@ -141,22 +139,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--instructions", type=Path, default=SHARED / "mteb_instructions.json", help="the file that has them"
     )
-    parser.add_argument("--mteb", type=_names, metavar="TASK[,TASK]", help="MTEB tasks too, by name (they download)")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: what the machine allows")
+    parser.add_argument("--mteb", type=commands.names, metavar="TASKS", help="MTEB tasks too, by name (they download)")
+    commands.add_threads(parser)
     parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept; may be deleted at any time")
-    parser.add_argument(
-        "--out", type=Path, help="results file; default: benchmarks/results/quality-<model>-<processor>.json"
-    )
-    parser.add_argument("--readme", type=Path, help="a file whose block <!-- quality:begin --> … is rewritten")
+    commands.add_out(parser, "quality-<model>")
+    commands.add_page(parser, "--readme", "quality")
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _tasks(text: str) -> list[str]:
-    names = _names(text)
+    names = commands.names(text)
     unknown = [name for name in names if name not in TASKS]
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"no such task: {', '.join(unknown)}; there are {', '.join(TASKS)}")

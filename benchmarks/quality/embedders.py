@@ -38,7 +38,7 @@ class BundleEmbedder:
         self._model: INSTRUCTOR | None = None
         manifest = Manifest.read(folder)
         parts = [file.sha256 for file in manifest.files(variant)] + [str(manifest.model.max_seq_length)]
-        package = "instructor-onnx-kernels" if engine == "native" else "onnxruntime"
+        package = "instructor-onnx" if engine == "native" else "onnxruntime"
         self.identity = f"{' '.join(parts)} {package} {version(package)}"
 
     def encode(self, rows: list[tuple[str, str]]) -> Float32:

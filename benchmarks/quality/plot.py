@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from benchmarks.common.pictures import picture
 from benchmarks.quality.report import shown_differences
 
 COLOURS = ("#4c566a", "#2f6f9f", "#d08a2e", "#6a994e", "#a4508b")
@@ -24,8 +22,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     places = range(len(titles))
     # each column against the reference, and the reference against torch: a third difference says no more
     pairs = shown_differences(subject)
-    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, 0.55 * len(titles) + 1.3), layout="constrained")
+    with picture(path, 9, 0.55 * len(titles) + 1.3, crop=False) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         height = 0.8 / len(columns)
         for index, column in enumerate(columns):
@@ -46,5 +43,3 @@ def plot(results: dict[str, Any], path: Path) -> None:
             right.axvspan(-TOLERATED, TOLERATED, color="#dddddd", alpha=0.5, linewidth=0)
             right.legend(loc="best", frameon=False)
         right.set_xlabel(f"difference in points (shaded: ±{TOLERATED})")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, metadata={"Software": None})

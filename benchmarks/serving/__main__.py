@@ -21,26 +21,23 @@ import itertools
 import json
 import os
 import re
-import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+from instructor_onnx import INSTRUCTOR, Manifest
 
-from benchmarks.common import PROJECT, commands, machine, markdown, results
+from benchmarks.common import commands, machine, markdown, results
+from benchmarks.common.server import PACKAGES, post, read_rows, started
 
 RIVAL = Path(__file__).with_name("rival.py")
-TEXTS = PROJECT / "export" / "instructor_onnx_export" / "calibration.jsonl"
 CLIENTS = (1, 8, 32)
-PACKAGES = ("instructor-onnx", "onnxruntime", "tokenizers", "fastapi", "uvicorn")
 
 Latencies = list[float]  # seconds
 Subject = Callable[[int, float], Latencies]  # clients, seconds -> what each request took
@@ -48,17 +45,15 @@ Subject = Callable[[int, float], Latencies]  # clients, seconds -> what each req
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it is done, 1 after an error that was said on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        path = Path(options.subject) if options.subject.endswith(".json") else measure(options)
-        text = table(results.read(path, "machine", "figures"))
-        sys.stdout.write(text + "\n")
-        if options.readme:
-            markdown.rewrite_block(options.readme, text, "serving")
-    except (OSError, ValueError, ImportError, RuntimeError, BundleError, httpx.HTTPError) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return 1
+    return commands.run(_parser(), arguments, _run, httpx.HTTPError)
+
+
+def _run(options: argparse.Namespace) -> int:
+    path = Path(options.subject) if options.subject.endswith(".json") else measure(options)
+    text = table(results.read(path, "machine", "figures"))
+    sys.stdout.write(text + "\n")
+    if options.readme:
+        markdown.rewrite_block(options.readme, text, "serving")
     return 0
 
 
@@ -75,7 +70,7 @@ def measure(options: argparse.Namespace) -> Path:
             model = INSTRUCTOR(options.subject, variant=variant, device="cpu")
             subjects[f"encode(), {variant}"] = _direct(model, rows)
             command = [sys.executable, "-m", "instructor_onnx.cli", "serve", options.subject, "--variant", variant]
-            url = stack.enter_context(_process([*command, "--device", "cpu"]))
+            url = stack.enter_context(started([*command, "--device", "cpu"])).url
             bodies = [{"input": text, "instruction": instruction} for instruction, text in rows]
             name = f"serve, {variant}"
             subjects[name] = _http(url, "/v1/embeddings", bodies)
@@ -84,7 +79,7 @@ def measure(options: argparse.Namespace) -> Path:
         rival_versions: dict[str, str] = {}
         if options.rival_python:
             command = [options.rival_python, str(RIVAL), str(options.checkpoint)]
-            url = stack.enter_context(_process(command))
+            url = stack.enter_context(started(command, "/versions")).url
             bodies = [{"text": text, "instruction": instruction} for instruction, text in rows]
             name = "sentence-transformers + FastAPI"
             subjects[name] = _http(url, "/embed", bodies)
@@ -107,12 +102,6 @@ def measure(options: argparse.Namespace) -> Path:
     }
     results.write(out, found)
     return out
-
-
-def read_rows() -> list[tuple[str, str]]:
-    """40 rows of (instruction, text), from a few words to a paragraph."""
-    lines = TEXTS.read_text(encoding="utf-8").splitlines()
-    return [(instruction, text) for instruction, text in map(json.loads, lines)]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -182,11 +171,7 @@ def _direct(model: INSTRUCTOR, rows: list[tuple[str, str]]) -> Subject:
 def _http(url: str, path: str, bodies: list[dict[str, str]]) -> Subject:
     """Clients with a connection each; bare asyncio, as a client library would cost more than the server."""
     host, port = url.removeprefix("http://").split(":")
-    requests = []
-    for body in bodies:
-        content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        requests.append(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    requests = [post(path, json.dumps(body).encode()) for body in bodies]
 
     async def client(first: int, end: float, latencies: Latencies) -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -214,32 +199,6 @@ def _http(url: str, path: str, bodies: list[dict[str, str]]) -> Subject:
     return lambda clients, seconds: asyncio.run(everyone(clients, seconds))
 
 
-@contextlib.contextmanager
-def _process(command: list[str]) -> Iterator[str]:
-    """A server on a free port, ready; ended with the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    quiet = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL, env=quiet) as server:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            route = "/versions" if str(RIVAL) in command else "/health"
-            while not _answers(url + route):
-                if server.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)}: ended with {server.returncode}")
-                time.sleep(0.1)
-            yield url
-        finally:
-            server.terminate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def _cosine(vectors: Any, expected: np.ndarray[Any, Any]) -> float:
     """The lowest one; all are of unit length."""
     return round(float((np.array(vectors) * expected).sum(axis=1).min()), 6)
@@ -252,10 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rival-python", metavar="ENV/bin/python", help="interpreter of the rival's environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument(
-        "--out", type=Path, help="results file; default: benchmarks/results/serving-<model>-<processor>.json"
-    )
-    parser.add_argument("--readme", type=Path, help="a file whose block <!-- serving:begin --> ... is rewritten")
+    commands.add_out(parser, "serving-<model>")
+    commands.add_page(parser, "--readme", "serving")
     return parser
 
 

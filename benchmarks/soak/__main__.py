@@ -6,7 +6,7 @@
 `instructor-onnx serve` (int8) is a process of its own, and the clients of `clients.py` are another on the same
 cores: single queries, batches, long texts, token ids; clients that are slow, stall, do not read, leave or send
 nonsense. Every vector is compared with that of `encode()`, bit by bit, every refusal with what it has to be. The
-server's memory, descriptors and threads are read from /proc (Linux only), and /health is asked all the time. At the
+server's memory, descriptors and threads are watched, and /health is asked all the time. At the
 end it is told to stop under load: it has to answer what it has accepted, and exit with 0.
 """
 
@@ -14,26 +14,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
 import random
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-from instructor_onnx import INSTRUCTOR, BundleError, Manifest
+import psutil
+from instructor_onnx import INSTRUCTOR, Manifest
 
 from benchmarks.common import commands, machine, markdown, results
-from benchmarks.common.memory import memory
-from benchmarks.serving.__main__ import PACKAGES, read_rows
+from benchmarks.common.server import PACKAGES, read_rows, started
 from benchmarks.soak.clients import ACCEPTED, BODY_TIMEOUT, CLIENTS, Pool, World, drive, large_batch
 
 LINES = 10  # of the table
@@ -44,23 +41,21 @@ MISTAKES_KEPT = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 1 after an error that was said on stderr, or a mistake of the server."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    try:
-        if options.subject.endswith(".json"):
-            found = results.read(Path(options.subject), "lines", "mistakes")
-        else:
-            out = _out(options)
-            found = soak(options.subject, options.minutes * 60, options.seed)
-            if out is not None:
-                results.write(out, found)
-        text = table(found)
-        sys.stdout.write(text + "\n")
-        if options.readme:
-            markdown.rewrite_block(options.readme, text, "soak")
-    except (OSError, ValueError, ImportError, RuntimeError, BundleError, httpx.HTTPError) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return 1
+    return commands.run(_parser(), arguments, _run, httpx.HTTPError)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.subject.endswith(".json"):
+        found = results.read(Path(options.subject), "lines", "mistakes")
+    else:
+        out = _out(options)
+        found = soak(options.subject, options.minutes * 60, options.seed)
+        if out is not None:
+            results.write(out, found)
+    text = table(found)
+    sys.stdout.write(text + "\n")
+    if options.readme:
+        markdown.rewrite_block(options.readme, text, "soak")
     return int(bool(found["mistakes"]))
 
 
@@ -77,11 +72,11 @@ def soak(bundle: str, seconds: float, seed: int = 0) -> dict[str, Any]:
     model = INSTRUCTOR(bundle, variant=VARIANT, device="cpu")
     rows = read_rows()
     pool = Pool.of(model, rows)
-    with tempfile.TemporaryFile() as log, _server(bundle, log) as (server, url):
-        world = World("127.0.0.1", httpx.URL(url).port or 80, pool)
-        lines, end = asyncio.run(_everyone(world, server, url, seconds, seed))
-        log.seek(0)
-        said = [line for line in log.read().decode(errors="replace").splitlines() if re.search("ERROR|Traceback", line)]
+    command = [sys.executable, "-m", "instructor_onnx.cli", "serve", bundle, "--variant", VARIANT, "--device", "cpu"]
+    with started([*command, "--body-timeout", str(BODY_TIMEOUT)]) as server:
+        world = World("127.0.0.1", httpx.URL(server.url).port or 80, pool)
+        lines, end = asyncio.run(_everyone(world, server.process, server.url, seconds, seed))
+        said = [line for line in server.said().splitlines() if re.search("ERROR|Traceback", line)]
     mistakes = [*world.mistakes, *(f"the server's log: {line}" for line in said)]
     if end["exit_status"] != 0:
         mistakes.append(f"the server ended with {end['exit_status']}")
@@ -91,7 +86,7 @@ def soak(bundle: str, seconds: float, seed: int = 0) -> dict[str, Any]:
         "variant": VARIANT,
         "engine": model.engine_name,
         "machine": machine.facts(),
-        "versions": machine.versions((*PACKAGES, "instructor-onnx-kernels", "uvicorn")),
+        "versions": machine.versions(PACKAGES),
         "seconds": seconds,
         "clients": {name: count for name, (_, count) in CLIENTS.items()},
         "lines": lines,
@@ -185,11 +180,11 @@ def _line(
 
 def _usage(pid: int) -> dict[str, int]:
     """Memory in MB, descriptors and threads of a process."""
-    process = Path(f"/proc/{pid}")
+    process = psutil.Process(pid)
     return {
-        "memory_mb": memory(pid)["resident"] >> 20,
-        "descriptors": len(list((process / "fd").iterdir())),
-        "threads": len(list((process / "task").iterdir())),
+        "memory_mb": process.memory_info().rss >> 20,
+        "descriptors": process.num_fds(),
+        "threads": process.num_threads(),
     }
 
 
@@ -224,24 +219,6 @@ def table(found: dict[str, Any]) -> str:
     return "\n\n".join([heading, rows, f"What became of their requests: {counts}.", *found["mistakes"]])
 
 
-@contextlib.contextmanager
-def _server(bundle: str, log: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A server on a free port, ready; killed with the block where it still runs."""
-    command = [sys.executable, "-m", "instructor_onnx.cli", "serve", bundle, "--variant", VARIANT, "--device", "cpu"]
-    command += ["--port", "0", "--body-timeout", str(BODY_TIMEOUT)]
-    quiet = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(command, stderr=log, env=quiet) as server:
-        try:
-            while not (ready := re.search(rb"Ready on (http://[^,\s]+)", os.pread(log.fileno(), 1 << 20, 0))):
-                if server.poll() is not None:
-                    said = os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace").strip()
-                    raise RuntimeError(f"{' '.join(command)}: ended with {server.returncode}: {said[-500:]}")
-                time.sleep(0.1)
-            yield server, ready[1].decode()
-        finally:
-            server.kill()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("soak", __doc__)
     parser.add_argument("subject", metavar="BUNDLE|RESULTS.json", help="a bundle with int8, or results to show again")
@@ -255,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the results; without a FILE to benchmarks/results/soak-<model>-<processor>.json",
     )
-    parser.add_argument("--readme", type=Path, help="a file whose block <!-- soak:begin --> ... is rewritten")
+    commands.add_page(parser, "--readme", "soak")
     return parser
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR
 
+from benchmarks.common.server import post
+
 Float32 = npt.NDArray[np.float32]
 
 BODY_TIMEOUT = 5  # seconds, of the server's
@@ -152,7 +154,7 @@ async def slow(world: World, rng: random.Random) -> str:
     """A request that trickles in, a second and a half in all."""
     index = rng.randrange(len(world.pool.rows))
     instruction, text = world.pool.rows[index]
-    request = _request("/embed", json.dumps({"inputs": text, "instruction": instruction}).encode())
+    request = post("/embed", json.dumps({"inputs": text, "instruction": instruction}).encode())
     async with _Connection(world) as connection:
         for place in range(0, len(request), len(request) // 14 + 1):
             await connection.send(request[place : place + len(request) // 14 + 1])
@@ -162,7 +164,7 @@ async def slow(world: World, rng: random.Random) -> str:
 
 async def stalled(world: World, rng: random.Random) -> str:
     """A request that never comes whole: told so when its body is missing, and closed."""
-    whole = _request("/embed", json.dumps({"inputs": world.pool.long}).encode())
+    whole = post("/embed", json.dumps({"inputs": world.pool.long}).encode())
     in_body = rng.random() < 0.7
     async with _Connection(world) as connection:
         await connection.send(whole[: len(whole) - 100] if in_body else whole[:30])
@@ -178,7 +180,7 @@ async def stalled(world: World, rng: random.Random) -> str:
 async def unread(world: World, rng: random.Random) -> str:
     """A large answer that is asked for and not read."""
     async with _Connection(world, receive=4096) as connection:
-        await connection.send(_request("/embed", json.dumps({"inputs": ["a"] * MANY}).encode()))
+        await connection.send(post("/embed", json.dumps({"inputs": ["a"] * MANY}).encode()))
         for _ in range(rng.randrange(10, 80)):
             await asyncio.sleep(0.1)
             if world.stopping:
@@ -189,7 +191,7 @@ async def unread(world: World, rng: random.Random) -> str:
 async def read_late(world: World, rng: random.Random) -> str:
     """A large answer that is read after a while: it is whole then."""
     async with _Connection(world) as connection:
-        await connection.send(_request("/embed", json.dumps({"inputs": ["a"] * MANY}).encode()))
+        await connection.send(post("/embed", json.dumps({"inputs": ["a"] * MANY}).encode()))
         connection.sent_at = time.monotonic()
         await asyncio.sleep(rng.random() * 2)
         return _checked("/embed", *await connection.answer(), np.tile(world.pool.many, (MANY, 1)))
@@ -198,7 +200,7 @@ async def read_late(world: World, rng: random.Random) -> str:
 async def leaving(world: World, rng: random.Random) -> str:
     """A client that goes in the midst of its head, its body, the work, or the answer."""
     index = rng.randrange(len(world.pool.rows))
-    request = _request("/embed", json.dumps({"inputs": [world.pool.rows[index][1]] * 64}).encode())
+    request = post("/embed", json.dumps({"inputs": [world.pool.rows[index][1]] * 64}).encode())
     async with _Connection(world) as connection:
         await connection.send(request[: rng.choice((10, len(request) - 5, len(request), len(request)))])
         await asyncio.sleep(rng.random() * 0.3)
@@ -210,7 +212,7 @@ async def malformed(world: World, rng: random.Random) -> str:
     await asyncio.sleep(0.02)
     path, body, statuses = rng.choice(MALFORMED)
     async with _Connection(world) as connection:
-        await connection.send(_request(path, body))
+        await connection.send(post(path, body))
         try:
             status, _, content = await connection.answer()
         except Lost:
@@ -257,14 +259,9 @@ async def _batch(world: World, chosen: list[int]) -> str:
 
 async def _embed(world: World, path: str, body: dict[str, Any], expected: Float32) -> str:
     async with _Connection(world) as connection:
-        await connection.send(_request(path, json.dumps(body).encode()))
+        await connection.send(post(path, json.dumps(body).encode()))
         answer = await connection.answer()
     return _checked(path, *answer, expected)
-
-
-def _request(path: str, content: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 def _checked(path: str, status: int, head: str, content: bytes, expected: Float32) -> str:
