@@ -1,6 +1,6 @@
 """Chroma's own quick-start, a collection that embeds by itself, on the embedded model.
 
-pip install 'instructor-onnx[cpu,chroma]'
+pip install 'instructor-onnx[chroma]'
 """
 
 import sys

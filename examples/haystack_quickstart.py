@@ -1,6 +1,6 @@
 """Haystack's own quick-start: an indexing pipeline and a query pipeline, on the embedded model.
 
-pip install 'instructor-onnx[cpu,haystack]'
+pip install 'instructor-onnx[haystack]'
 """
 
 import sys

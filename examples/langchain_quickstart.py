@@ -1,6 +1,6 @@
 """LangChain's own quick-start, an in-memory vector store, on the embedded model.
 
-pip install 'instructor-onnx[cpu,langchain]'
+pip install 'instructor-onnx[langchain]'
 """
 
 import sys

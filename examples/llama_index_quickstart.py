@@ -1,6 +1,6 @@
 """LlamaIndex's own quick-start, a vector index and its retriever, on the embedded model.
 
-pip install 'instructor-onnx[cpu,llama-index]'
+pip install 'instructor-onnx[llama-index]'
 """
 
 import sys

@@ -1,6 +1,6 @@
 """scikit-learn: a text classifier and a clustering, on the embedded model.
 
-pip install 'instructor-onnx[cpu,sklearn]'
+pip install 'instructor-onnx[sklearn]'
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Spark: embed a data frame and cluster it in one pyspark.ml pipeline, on the embedded model.
 
-pip install 'instructor-onnx[cpu,spark]', and Java 17
+pip install 'instructor-onnx[spark]', and Java 17
 """
 
 import sys

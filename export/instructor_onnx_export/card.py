@@ -20,7 +20,7 @@ whole path from token ids to vectors: T5 encoder, mean over the tokens after the
 Made from the checkpoint `{name}` by {exporter}; the checkpoint's licence applies.
 
 ```python
-from instructor_onnx import INSTRUCTOR  # pip install 'instructor-onnx[cpu]'
+from instructor_onnx import INSTRUCTOR  # pip install instructor-onnx
 
 model = INSTRUCTOR("path/to/this/folder", variant="{first}")
 vectors = model.encode([["Represent the Science title:", "3D ActionSLAM"]])  # float32 [1, {embedding_dim}]
