@@ -84,18 +84,19 @@ std::vector<Text> chosen_texts(const Model& model, const ik_tokens& t, const int
                           std::to_string(last) + " of " + std::to_string(t.ids_count) + " ids.");
         }
         if (t.starts[row] < 0) throw Invalid("text " + std::to_string(row) + " starts below 0.");
-        for (int64_t id = first; id < last; ++id) {
-            if (t.ids[id] < 0 || t.ids[id] >= c.vocab_size) {
-                throw Invalid("token id " + std::to_string(t.ids[id]) + " of text " + std::to_string(row) +
+        const int64_t length = last - first;
+        const int32_t* const ids = t.ids + first;  // NOLINT(clang-analyzer-core.NullPointerArithm): null + 0 at most
+        for (int64_t k = 0; k < length; ++k) {
+            if (ids[k] < 0 || ids[k] >= c.vocab_size) {
+                throw Invalid("token id " + std::to_string(ids[k]) + " of text " + std::to_string(row) +
                               ": the model has " + std::to_string(c.vocab_size) + ".");
             }
         }
-        const int64_t length = last - first;
         if (length > INT32_MAX) throw Invalid("text " + std::to_string(row) + " is too long.");
         total += length;  // at most row_count * INT32_MAX, and row_count is bounded below 2^31
         if (tokens) expect(total <= token_count / c.d_model, "token_embeddings is too small.");
         float* own = tokens ? tokens + (total - length) * c.d_model : nullptr;
-        texts.push_back({t.ids + first, length, t.starts[row], sentences + i * c.embedding_dim, own});
+        texts.push_back({ids, length, t.starts[row], sentences + i * c.embedding_dim, own});
     }
     if (tokens) expect(total * c.d_model == token_count, "token_embeddings is too large.");
     return texts;

@@ -106,8 +106,8 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
     // The biggest units, those left over when every thread has as many of its own as the others, go to teams. A thread
     // begins with its own team and then helps the others.
     const int units = static_cast<int>(plan.units.size()), shared = units % threads;
-    std::vector<std::unique_ptr<Team>> teams;
-    for (int i = 0; i < shared; ++i) teams.push_back(std::make_unique<Team>(team_size(threads, shared, i), threads));
+    std::vector<std::unique_ptr<Team>> teams(shared);
+    for (int i = 0; i < shared; ++i) teams[i] = std::make_unique<Team>(team_size(threads, shared, i), threads);
 
     int64_t alone_bytes = 0;
     for (int i = shared; i < units; ++i) {

@@ -34,7 +34,7 @@ void in_parallel(int threads, Work work) {
                 if (--call->inside == 0) call->left.notify_one();
             }).detach();
         }
-    } catch (const std::exception&) {  // no more threads, or no memory for one, to be had
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no more threads, or no memory for one, to be had
     }
     work(0);
     std::unique_lock<std::mutex> lock(call->mutex);

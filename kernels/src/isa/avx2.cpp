@@ -48,7 +48,7 @@ struct Tiles : RowTiles<Tiles, Activation> {
     // Of each eight k, three times some can be taken out.
     static constexpr int64_t stride(int64_t k) {
         constexpr int64_t size = sizeof(Activation);
-        return instructor::row_stride(k * size + sizeof(Tail) + k / 8 * 3 * sizeof(Rest)) / size;
+        return instructor::row_stride(static_cast<int64_t>(k * size + sizeof(Tail) + k / 8 * 3 * sizeof(Rest))) / size;
     }
 
     // Eight quantised activations: leaves those that may be added in 16 bits, takes the others to `rests`.
