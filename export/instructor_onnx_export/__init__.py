@@ -1,8 +1,4 @@
-"""Export INSTRUCTOR checkpoints to instructor-onnx bundles.
-
->>> from instructor_onnx_export import export
->>> export("hkunlp/instructor-base", "my-bundle")
-"""
+"""Export INSTRUCTOR checkpoints to instructor-onnx bundles: `export()`; `verify_bundle()` looks again."""
 
 from instructor_onnx.extras import pip_install
 
