@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from instructor_onnx.bundle import BundleError, Variant, Verification
+from instructor_onnx.bundle import Variant, Verification
 from instructor_onnx.engines import native
 from instructor_onnx.engines.native import NativeSession
 from instructor_onnx.engines.ort import Session
@@ -122,7 +122,7 @@ def test_a_graph_that_the_kernels_do_not_know_is_left_to_onnxruntime(
     bundle: Path, base_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: Any, **options: Any) -> NativeSession:
-        raise BundleError("no such weight")
+        raise native.UnknownGraphError("no such weight")
 
     expected = ask_oracle(Oracle(read_checkpoint(base_checkpoint)), probe_rows(512)[:8])
     monkeypatch.setattr(NativeSession, "open", refuse)

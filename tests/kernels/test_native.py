@@ -373,6 +373,30 @@ class TestBundlesThatItDoesNotKnow:
         with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
             native._arguments(changed, Manifest.read(FOLDER).model, path)
 
+    def test_epsilon_is_the_number_in_the_file(self) -> None:
+        path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
+        initializers = read_initializers(path)
+        assert native._arguments(initializers, sizes, path)[0]["layer_norm_epsilon"] == np.float32(1e-6)
+        changed = initializers | {native.EPSILON: np.full((1, 1), 0.25, dtype=np.float32)}
+        assert native._arguments(changed, sizes, path)[0]["layer_norm_epsilon"] == 0.25
+        for shape in ((0,), (2,)):
+            changed = initializers | {native.EPSILON: np.ones(shape, dtype=np.float32)}
+            with pytest.raises(native.UnknownGraphError, match=f"epsilon has {shape[0]} numbers, expected one"):
+                native._arguments(changed, sizes, path)
+
+    def test_a_bundle_of_before_epsilon_had_a_name_does_not_become_slow_in_silence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = self.changed(tmp_path, b"encoder.layer_norm_epsilon", b"encoder.another_name_of_it")
+        monkeypatch.setenv(native.ISA_VARIABLE, "scalar")
+        with pytest.raises(BundleError, match=r"epsilon is missing, .*Export the checkpoint again, or use engine='onn"):
+            opened(folder)
+        assert opened(folder, engine="onnxruntime").engine_name == "onnxruntime"
+        monkeypatch.delenv(native.ISA_VARIABLE)
+        if native.is_verified():
+            with pytest.raises(BundleError, match="epsilon is missing"):
+                opened(folder)
+
     def test_more_layers_than_anybody_could_list(self) -> None:
         path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
         with pytest.raises(BundleError, match=rf"block\.{sizes.num_layers}\.layer.0.layer_norm.weight is missing"):

@@ -18,7 +18,9 @@ from instructor_onnx.engines import native, processor
 from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.ort import Session
 from instructor_onnx_export import export
+from instructor_onnx_export.checkpoint.names import EPSILON
 from instructor_onnx_export.graph.t5 import relative_position_bucket
+from onnx import numpy_helper
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from tests.checkpoints import make_checkpoint
@@ -123,6 +125,16 @@ def test_operators_types_and_weights(bundle: Path, variant: str) -> None:
         assert kind.elem_type == onnx.TensorProto.INT64
         assert [dim.dim_param for dim in kind.shape.dim] == ["batch", "sequence"]
     assert [value.name for value in model.graph.output] == OUTPUTS
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
+def test_every_norm_adds_the_one_epsilon(bundle: Path, variant: str) -> None:
+    """By its name the native engine finds it."""
+    model = onnx.load(bundle / variant / "model.onnx", load_external_data=False)
+    (epsilon,) = (tensor for tensor in model.graph.initializer if tensor.name == EPSILON)
+    assert numpy_helper.to_array(epsilon) == np.float32(1e-6)
+    users = [node.op_type for node in model.graph.node if EPSILON in node.input]
+    assert users == ["Add"] * (2 * Manifest.read(bundle).model.num_layers + 1)
 
 
 @pytest.mark.parametrize("variant", ["int8", "int4"])
