@@ -27,7 +27,7 @@ key: with INSTRUCTOR_ONNX_API_KEY in the environment, or --api-key-file (one key
 GET /health needs "Authorization: Bearer KEY". Neither shows in the list of processes.
 
 limits: a body too large is answered 413, an input that cannot be embedded 422, and when too much waits 429 with
-Retry-After. There is no TLS and no limit of connections: put a reverse proxy before a server that others reach.
+Retry-After. There is no TLS: put a reverse proxy before a server that others reach.
 
 examples:
   instructor-onnx serve my-bundle
