@@ -38,7 +38,7 @@ from benchmarks.common.markdown import rewrite_block  # noqa: E402
 from benchmarks.cuda import report  # noqa: E402
 from benchmarks.cuda.attention import DEFAULT, WAYS  # noqa: E402
 from benchmarks.cuda.rivals import Step  # noqa: E402
-from benchmarks.cuda.work import QUALITY_ONLY, SHAPES, make_checkpoint  # noqa: E402
+from benchmarks.cuda.work import MINI, QUALITY_ONLY, SHAPES, make_checkpoint  # noqa: E402
 
 ALL_SHAPES = ("base", "mini", "base-outliers-30", "base-outliers-300", "large", "xl")
 REFERENCE = "torch fp32"
@@ -155,7 +155,7 @@ class Bench:
         return self.work / shape
 
     def checkpoint(self, shape: str) -> Path:
-        return PROJECT / "checkpoints/instructor-mini" if shape == "mini" else self.folder(shape) / "checkpoint"
+        return MINI if shape == "mini" else self.folder(shape) / "checkpoint"
 
     def tests(self, limit: float) -> None:
         done = process(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cuda"], limit)
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"--shapes: found {', '.join(sorted(unknown))}; choose from {', '.join(ALL_SHAPES)}")
     smoke = options.device == "cpu"
-    options.out = options.out or (options.work if smoke else PROJECT / "benchmarks/results")
+    options.out = options.out or (options.work if smoke else results.RESULTS)
     bench = Bench(options)
     complete = bench.run()
     tables = report.tables(bench.results)
