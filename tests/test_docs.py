@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +43,13 @@ def blocks() -> Iterator[object]:
             yield pytest.param(code, id=f"{page.stem}-{index}", marks=marks)
 
 
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """This Python in another process; frameworks in it tell nobody of it."""
+    silent = {"HAYSTACK_TELEMETRY_ENABLED": "False", "ANONYMIZED_TELEMETRY": "False"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ | silent, capture_output=True, text=True, timeout=300)
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with serving(load) as server, httpx.Client(base_url=server.url) as client:
@@ -54,7 +62,7 @@ def test_the_code_of_a_page_runs(code: str, tmp_path: Path, request: pytest.Fixt
     (tmp_path / "my-bundle").symlink_to(EMBEDDED["instructor-mini"])
     if SERVER in code:
         code = code.replace(SERVER, request.getfixturevalue("address"))
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    ran = run("-c", code, folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -122,6 +130,5 @@ def test_the_example_of_a_docstring_runs(module: str, docstring: str, tmp_path: 
     (tmp_path / "my-bundle").symlink_to(EMBEDDED["instructor-mini"])
     (tmp_path / "checkpoints").symlink_to(PROJECT / "checkpoints")
     (tmp_path / "example").write_text(f">>> from {module} import *\n\n{docstring}\n", encoding="utf-8")
-    command = [sys.executable, "-X", "utf8", "-m", "doctest", "-o", "ELLIPSIS", "example"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    ran = run("-X", "utf8", "-m", "doctest", "-o", "ELLIPSIS", "example", folder=tmp_path)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr

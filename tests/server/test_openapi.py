@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 import httpx
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 from fastapi.routing import APIRoute
 from instructor_onnx import INSTRUCTOR
@@ -16,6 +15,8 @@ from instructor_onnx.server.errors import KINDS, ApiError
 from instructor_onnx.server.metrics import Metrics
 
 from tests.server.conftest import HeldEngine, Start, load, serving
+
+jsonschema = pytest.importorskip("jsonschema")
 
 APP = build_app(lambda app: contextlib.nullcontext(), Metrics())
 DOCUMENT: dict[str, Any] = APP.openapi()
