@@ -11,7 +11,7 @@ from instructor_onnx import hub
 from instructor_onnx.bundle import MANIFEST, TOKENIZER, BundleError, Manifest, check_sizes
 from instructor_onnx.engines.devices import Device, choose_device
 from instructor_onnx.engines.engine import ENGINES, Engine, fits, open_engine
-from instructor_onnx.engines.external_data import check_external_data
+from instructor_onnx.engines.onnx_file import check_external_data
 from instructor_onnx.tokens import Tokenizer
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from instructor_onnx import Manifest
 from instructor_onnx.engines import native
-from instructor_onnx.engines.initializers import read_initializers
+from instructor_onnx.engines.onnx_file import read_initializers
 
 kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")
 

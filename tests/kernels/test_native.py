@@ -21,7 +21,7 @@ import pytest
 from instructor_onnx import INSTRUCTOR, BundleError, Manifest
 from instructor_onnx.cli import main
 from instructor_onnx.engines import cpus, native
-from instructor_onnx.engines.initializers import read_initializers
+from instructor_onnx.engines.onnx_file import read_initializers
 from instructor_onnx.inputs import as_rows
 
 kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")

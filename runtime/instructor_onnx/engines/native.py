@@ -22,7 +22,7 @@ import numpy.typing as npt
 from instructor_onnx.bundle import BundleError, Model
 from instructor_onnx.engines.cpus import thread_count
 from instructor_onnx.engines.devices import Device
-from instructor_onnx.engines.initializers import Array, read_initializers
+from instructor_onnx.engines.onnx_file import Array, read_initializers
 from instructor_onnx.extras import pip_install
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def _probe() -> bytes:
 
 
 def _message(*fields: tuple[int, int | bytes]) -> bytes:
-    """A protobuf message of whole numbers and bytes, by field number; external_data.py reads them."""
+    """A protobuf message of whole numbers and bytes, by field number; onnx_file.py reads them."""
     encoded = b""
     for number, content in fields:
         if isinstance(content, int):

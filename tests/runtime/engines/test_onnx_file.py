@@ -1,4 +1,4 @@
-"""Weights read without the onnx package are those that the onnx package reads."""
+"""An ONNX file read without the onnx package: what is read is what the onnx package reads, and stays in the bundle."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from instructor_onnx import BundleError
-from instructor_onnx.engines import external_data
-from instructor_onnx.engines.external_data import check_external_data
-from instructor_onnx.engines.initializers import DTYPES, read_initializers
+from instructor_onnx.engines import onnx_file
+from instructor_onnx.engines.onnx_file import DTYPES, check_external_data, read_initializers
 from onnx import numpy_helper
 
 
@@ -104,5 +103,5 @@ def test_a_model_that_is_all_weights_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(10**12)  # a hole: no bytes on the disk
     for read in (read_initializers, lambda path: check_external_data(path, set())):
-        with pytest.raises(BundleError, match=rf"a model beside its data has at most {external_data.MOST_MODEL:,}"):
+        with pytest.raises(BundleError, match=rf"a model beside its data has at most {onnx_file.MOST_MODEL:,}"):
             read(path)
