@@ -1,7 +1,7 @@
 # Each target sets up what it needs in $(VENV); `make VENV=somewhere` puts it elsewhere.
 VENV ?= .venv
 PYTHON ?= python3
-BIN = $(VENV)/bin
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 KERNELS = $(wildcard kernels/CMakeLists.txt kernels/include/*.h kernels/src/*.* kernels/src/isa/*.*)
 CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
