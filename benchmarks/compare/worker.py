@@ -116,19 +116,15 @@ def closure(packages: list[str]) -> dict[str, metadata.Distribution]:
 
 def installed(packages: list[str]) -> int:
     """Bytes on disk of the packages and all that they require."""
-    total = 0
+    paths: list[Path] = []
     for name, distribution in closure(packages).items():
-        if name == "instructor-onnx":  # installed as links to this folder while it is worked on
-            import instructor_onnx
+        files = distribution.files or []
+        paths += (Path(str(distribution.locate_file(file))) for file in files)
+        if name == "instructor-onnx" and "instructor_onnx/__init__.py" not in map(str, files):
+            import instructor_onnx  # while it is worked on, all but its kernels is a link to this folder
 
-            folder = Path(instructor_onnx.__file__).parent
-            total += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            continue
-        for file in distribution.files or []:
-            path = Path(str(distribution.locate_file(file)))
-            if path.is_file() and path.suffix != ".pyc":
-                total += path.stat().st_size
-    return total
+            paths += Path(instructor_onnx.__file__).parent.rglob("*")
+    return sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
 
 
 def versions(packages: list[str]) -> dict[str, str]:

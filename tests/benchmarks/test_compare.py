@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import instructor_onnx
 import pytest
 from instructor_onnx import Manifest
 from instructor_onnx.engines import native
@@ -215,6 +217,16 @@ def test_the_installed_size_counts_what_is_required() -> None:
     assert {"instructor-onnx", "numpy", "tokenizers"} <= set(found)
     assert "torch" not in found  # an extra's
     assert worker.installed(["tokenizers"]) > 1e6
+
+
+def test_our_own_installed_size_is_the_sources_and_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution = metadata.distribution("instructor-onnx")
+    monkeypatch.setattr(worker, "closure", lambda packages: {"instructor-onnx": distribution})
+    folder = Path(instructor_onnx.__file__).parent
+    kernels = {str(file): Path(str(file.locate())) for file in distribution.files or [] if "_kernels." in file.name}
+    sources = {path.relative_to(folder.parent).as_posix(): path for path in folder.rglob("*") if path.suffix != ".pyc"}
+    least = sum(path.stat().st_size for path in (kernels | sources).values() if path.is_file())
+    assert least <= worker.installed(["instructor-onnx"]) < 1.5 * least
 
 
 def test_the_environment_of_a_rival_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
