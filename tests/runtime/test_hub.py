@@ -141,7 +141,7 @@ def test_without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"'someone/my-bundle' is not a local folder.*instructor-onnx\[hub\]"):
+    with pytest.raises(ImportError, match=r"'someone/my-bundle' is not a local folder.*pip install .*\[hub\]"):
         INSTRUCTOR(REPO, device="cpu")
 
 
