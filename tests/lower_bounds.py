@@ -52,7 +52,7 @@ TRIALS = {
     "onnxruntime": Trial(
         "onnxruntime,parquet,serve",
         [*RUNTIME, "tests/server"],
-        ("httpx", "openai", "psutil", "huggingface_hub"),
+        ("httpx", "jsonschema", "openai", "psutil", "huggingface_hub"),
         "tests/server",
     ),
     "langchain": _integration("langchain"),

@@ -6,7 +6,6 @@ import json
 import shlex
 from importlib import metadata
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 NAME = "instructor-onnx"
 
@@ -16,6 +15,8 @@ def pip_install(extra: str = "") -> str:
 
     The last three are told by its direct_url.json (https://packaging.python.org/specifications/direct-url/).
     """
+    from urllib.request import url2pathname  # here: it brings http and ssl, and only errors want it
+
     try:
         origin = json.loads(metadata.distribution(NAME).read_text("direct_url.json") or "{}")
     except metadata.PackageNotFoundError:  # on sys.path, not installed
