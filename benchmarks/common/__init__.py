@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, results files, their tables, journals. Knows nothing of what is measured."""
+"""What the benchmarks share: commands, machine, results, tables, journals. Knows nothing of what is measured."""
 
 from pathlib import Path
 

@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    finished = all(name.endswith(".json") for name in options.subjects)
-    if finished:
+    if all(name.endswith(".json") for name in options.subjects):
         paths = [Path(name) for name in options.subjects]
     elif (written := compare(options)) is None:
         return 0

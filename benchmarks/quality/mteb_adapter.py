@@ -1,11 +1,11 @@
 """An INSTRUCTOR as the `mteb` package wants its encoders, with an instruction for every task.
 
-    import mteb  # in the project's root
+    import mteb
     from benchmarks.quality.mteb_adapter import MTEBEncoder
     mteb.evaluate(MTEBEncoder(INSTRUCTOR("my-bundle"), instructions), mteb.get_tasks(tasks=["STS12"]))
 
-`instructions` has the form of one model in mteb_instructions.json: task name -> an instruction, or
-{"query": ..., "corpus": ...}. Tested with mteb 2.26 and its EncoderProtocol; needs mteb 2.
+This is for Python in the project's root. `instructions` has the form of one model in mteb_instructions.json: task name
+-> an instruction, or {"query": ..., "corpus": ...}. Tested with mteb 2.26 and its EncoderProtocol; needs mteb 2.
 """
 
 from __future__ import annotations

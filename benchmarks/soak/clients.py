@@ -26,7 +26,6 @@ Float32 = npt.NDArray[np.float32]
 
 BODY_TIMEOUT = 5  # seconds, of the server's
 PATIENCE = 120  # seconds for an answer
-ACCEPTED = 0.2  # seconds after which a request that was sent is surely the server's
 MANY = 1000  # inputs of a request whose answer is large
 LONG = 3000  # words of a text that is cut
 SHAPES = {"/v1/": {"message", "type", "param", "code"}, "/": {"error", "error_type"}}
@@ -77,7 +76,7 @@ class World:
     port: int
     pool: Pool
     stopping: bool = False
-    told_to_stop: float = float("inf")  # by time.monotonic()
+    accepted_before: float = float("inf")  # by time.monotonic(): what was sent before this is the server's to answer
     counts: dict[str, Counter[str]] = field(default_factory=dict)  # client -> outcome -> times
     mistakes: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)  # seconds of single queries, since the last line of the table
@@ -97,7 +96,7 @@ async def drive(name: str, client: Client, world: World, rng: random.Random) -> 
         try:
             outcome = await asyncio.wait_for(client(world, rng), PATIENCE)
         except Lost as error:
-            accepted = error.sent_at + ACCEPTED < world.told_to_stop
+            accepted = error.sent_at < world.accepted_before
             if accepted:
                 world.mistakes.append(f"{name}: a request was lost")
             outcome = "lost" if accepted else "turned away"

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from instructor_onnx.loading import EMBEDDED
 
+from benchmarks.soak import clients
+
 MINI = EMBEDDED["instructor-mini"]
 RIGHT, WRONG = [[0.5, 0.25]], [[0.5, 0.125]]
 
@@ -36,8 +38,19 @@ def answer(status: int, content: Any, head: str = "") -> bytes:
     ],
 )
 def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: int) -> None:
-    from benchmarks.soak import clients
+    world = asked_once(said)
+    assert dict(world.counts["long"]) == {outcome: 1}
+    assert len(world.mistakes) == mistakes
 
+
+def test_a_request_that_a_stopping_server_never_read_is_not_lost() -> None:
+    world = asked_once(b"", accepted_before=0.0)
+    assert dict(world.counts["long"]) == {"turned away": 1}
+    assert world.mistakes == []
+
+
+def asked_once(said: bytes, accepted_before: float = float("inf")) -> clients.World:
+    """What a client makes of a server that says this."""
     vectors = np.array(RIGHT, np.float32)
     pool = clients.Pool([("", "a")], vectors, [[5]], vectors, "a", vectors[0], vectors[0], 2)
 
@@ -45,7 +58,7 @@ def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: i
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             world.stopping = True  # after this one
-            world.told_to_stop = float("inf")
+            world.accepted_before = accepted_before
             writer.write(said)
             writer.close()
 
@@ -56,13 +69,11 @@ def test_what_a_server_does_wrong_is_seen(said: bytes, outcome: str, mistakes: i
             await clients.drive("long", clients.long, world, Random(0))
         return world
 
-    world = asyncio.run(once())
-    assert dict(world.counts["long"]) == {outcome: 1}
-    assert len(world.mistakes) == mistakes
+    return asyncio.run(once())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="watches the server through /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="tried on Linux alone")
 def test_a_few_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from benchmarks.soak import __main__ as soak
 
