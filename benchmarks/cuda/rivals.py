@@ -23,8 +23,8 @@ from instructor_onnx.batches import plan_batches
 from instructor_onnx.engines.cuda import SEQUENCE_MULTIPLE, CudaSession
 from instructor_onnx.engines.devices import Device
 from instructor_onnx.tokens import Tokens
+from instructor_onnx_export.checkpoint.names import DENSE
 from instructor_onnx_export.checkpoint.read import read_checkpoint
-from instructor_onnx_export.checkpoint.weights import DENSE
 from instructor_onnx_export.graph.half import Half
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.oracle import Oracle

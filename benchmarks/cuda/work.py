@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from instructor_onnx.bundle import TOKENIZER
 from instructor_onnx.tokens import Tokenizer, Tokens
-from instructor_onnx_export.checkpoint.read import Config
+from instructor_onnx_export.checkpoint.config import Config
 from safetensors.torch import save_file
 
 from benchmarks.common import PROJECT, texts

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
+from instructor_onnx_export.checkpoint.names import DENSE
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
-from instructor_onnx_export.checkpoint.weights import DENSE
 from tokenizers import Tokenizer
 
 Float32 = npt.NDArray[np.float32]

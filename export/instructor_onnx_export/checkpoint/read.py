@@ -13,8 +13,7 @@ from instructor_onnx.bundle import BundleError
 from instructor_onnx.tokens import Tokenizer
 
 from instructor_onnx_export.checkpoint import spiece
-from instructor_onnx_export.checkpoint.config import Config as Config
-from instructor_onnx_export.checkpoint.config import read_config
+from instructor_onnx_export.checkpoint.config import Config, read_config
 from instructor_onnx_export.checkpoint.folder import CheckpointError as CheckpointError
 from instructor_onnx_export.checkpoint.folder import CheckpointFolder, brief, join, shown
 from instructor_onnx_export.checkpoint.layout import read_layout

@@ -13,8 +13,14 @@ import torch
 from instructor_onnx_export.checkpoint.config import Config
 from instructor_onnx_export.checkpoint.folder import CheckpointError, CheckpointFolder, brief, shown
 from instructor_onnx_export.checkpoint.layout import Layout
-from instructor_onnx_export.checkpoint.names import DENSE as DENSE
-from instructor_onnx_export.checkpoint.names import EMBEDDING, EMBEDDING_COPY, FINAL_NORM, POSITION_BIAS, block_names
+from instructor_onnx_export.checkpoint.names import (
+    DENSE,
+    EMBEDDING,
+    EMBEDDING_COPY,
+    FINAL_NORM,
+    POSITION_BIAS,
+    block_names,
+)
 from instructor_onnx_export.checkpoint.weight_files import map_tensors, weight_files
 
 Shapes = dict[str, tuple[int, ...]]
