@@ -6,7 +6,8 @@
 //   Tiles::stride(k)                   Activations from one row to the next
 //   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
 //   Tiles::Session                     lives around calls of run
-//   Tiles::run(rows, a, stride, panel, k, sums)  int32 [rows, COLUMNS], rows <= ROWS
+//   Tiles::STEP_BYTES                  of a panel that a step of the tile's loop reads
+//   Tiles::run(rows, a, stride, panel, k, sums, ahead)  int32 [rows, COLUMNS], rows <= ROWS
 #pragma once
 
 #include "model.h"
@@ -53,9 +54,13 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
             const auto begin = [&](int64_t t) {  // of tiles of nearly equal height
                 return t < tiles ? first + round_up(count * t / tiles, Tiles::STEP) : first + count;
             };
+            // each tile brings its part of the next panel; the last panel of a range has none
+            const int64_t bytes = Tiles::COLUMNS * w.k_padded;
+            const int8_t* const next = weights + (panel + 1 < panels.last ? bytes : 0);
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t row = begin(t), height = begin(t + 1) - row;
-                Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, sums);
+                const Ahead ahead{next + bytes * t / tiles, Tiles::STEP_BYTES / tiles};
+                Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, sums, ahead);
                 for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
                     const int64_t column = panel * Tiles::COLUMNS + c;
                     const F scale = load(w.scales + column);
@@ -86,7 +91,7 @@ inline int64_t peak(int64_t repeats) {
     [[maybe_unused]] const Tiles::Session session;
     volatile int32_t sink = 0;
     for (int64_t i = 0; i < repeats; ++i) {
-        Tiles::run(Tiles::ROWS, activations, stride, weights, k, sums);
+        Tiles::run(Tiles::ROWS, activations, stride, weights, k, sums, Ahead{weights, 0});
         sink = sink + sums[i % (Tiles::ROWS * Tiles::COLUMNS)];
     }
     return repeats * K * Tiles::COLUMNS * Tiles::ROWS;

@@ -7,6 +7,20 @@
 
 namespace {
 
+// Weights that come next, brought from memory while others are multiplied: a query of a few tokens reads all weights
+// once, and is over when they are there. `fetch` goes on by `step` each time; the addresses may lie past the end.
+struct Ahead {
+    const int8_t* at;
+    int64_t step;
+
+    template <int64_t BYTES>
+    void fetch() {
+        // To the second-level cache: the first has no room for a panel beside the one at hand.
+        for (int64_t line = 0; line < BYTES; line += 64) __builtin_prefetch(at + line, 0, 2);
+        at += step;
+    }
+};
+
 // A tile that needs nothing around it, of activations that lie as they were quantised, of any height up to its own.
 template <class Activation>
 struct PlainTiles {
@@ -19,16 +33,18 @@ struct PlainTiles {
     static void arrange(Activation*, int64_t) {}
 };
 
-// A tile whose number of rows is known to the compiler: Tiles::tile<rows>(a, stride, panel, k, sums), rows <= ROWS.
+// A tile whose number of rows is known to the compiler: Tiles::tile<rows>(a, stride, panel, k, sums, ahead), rows at
+// most ROWS.
 template <class Tiles, class Activation>
 struct RowTiles : PlainTiles<Activation> {
     template <int MOST = -1>
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
+                    Ahead ahead) {
         constexpr int HEIGHT = MOST < 0 ? Tiles::ROWS : MOST;
         if constexpr (HEIGHT > 1) {
-            if (rows < HEIGHT) return run<HEIGHT - 1>(rows, a, stride, panel, k, sums);
+            if (rows < HEIGHT) return run<HEIGHT - 1>(rows, a, stride, panel, k, sums, ahead);
         }
-        Tiles::template tile<HEIGHT>(a, stride, panel, k, sums);
+        Tiles::template tile<HEIGHT>(a, stride, panel, k, sums, ahead);
     }
 };
 

@@ -110,7 +110,7 @@ def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path)
     needs_avx2()
     sources = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))
     tiles = sources / "src/tiles.h"
-    right = "Tiles::template tile<HEIGHT>(a, stride, panel, k, sums);"
+    right = "Tiles::template tile<HEIGHT>(a, stride, panel, k, sums, ahead);"
     assert right in tiles.read_text()
     tiles.write_text(tiles.read_text().replace(right, f"{right} if (HEIGHT == 2) ++sums[0];"))
     folder = build(tmp_path / "build", sources=sources)

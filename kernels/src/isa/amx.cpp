@@ -22,7 +22,7 @@ inline void fence() { asm volatile("" ::: "memory"); }
 struct Tiles : PlainTiles<Activation> {
     static constexpr int64_t ROWS = 32, COLUMNS = 32, DEPTH = 64;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
-    static constexpr int64_t BYTES = 16 * 64;  // of a tile
+    static constexpr int64_t BYTES = 16 * 64, STEP_BYTES = 2 * BYTES;  // of a tile, of two
     // blocks of 64 k: two tiles of 16 columns, each [16 groups of four k][16 columns][4]
     static constexpr int64_t place(int64_t k, int64_t column) {
         return k / 64 * (2 * BYTES) + column / 16 * BYTES + k % 64 / 4 * 64 + column % 16 * 4 + k % 4;
@@ -41,7 +41,8 @@ struct Tiles : PlainTiles<Activation> {
     // Sums of 16 rows, or where TALL of 32. Reads and writes whole tiles: rows past the last are buffer to spare, and
     // their sums are ignored.
     template <bool TALL>
-    static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
+                         Ahead ahead) {
         constexpr int64_t SUM_STRIDE = COLUMNS * sizeof(int32_t);
         fence();
         _tile_zero(0);
@@ -51,6 +52,7 @@ struct Tiles : PlainTiles<Activation> {
             _tile_zero(3);
         }
         for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
+            ahead.fetch<STEP_BYTES>();
             _tile_loadd(6, panel, 64);
             _tile_stream_loadd(4, a + i, stride);
             _tile_dpbusd(0, 4, 6);
@@ -71,8 +73,10 @@ struct Tiles : PlainTiles<Activation> {
         fence();
     }
 
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
-        rows > 16 ? products<true>(a, stride, panel, k, sums) : products<false>(a, stride, panel, k, sums);
+    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
+                    Ahead ahead) {
+        rows > 16 ? products<true>(a, stride, panel, k, sums, ahead)
+                  : products<false>(a, stride, panel, k, sums, ahead);
     }
 };
 

@@ -41,7 +41,7 @@ inline __m256i broadcast(const void* four_bytes) {
 inline __m256i weights(const int8_t* panel) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(panel)); }
 
 struct Tiles : RowTiles<Tiles, Activation> {
-    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
+    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16, STEP_BYTES = 8 * COLUMNS;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
@@ -107,11 +107,12 @@ struct Tiles : RowTiles<Tiles, Activation> {
     // Not inlined: within its callers GCC keeps the sums in memory.
     template <int R, bool SIGNED>
     [[gnu::noinline]] static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
-                                           int32_t* sums) {
+                                           int32_t* sums, Ahead ahead) {
         __m256i low[R], high[R];
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) low[r] = high[r] = SIGNED ? broadcast(a + r * stride + k) : _mm256_setzero_si256();
-        for (int64_t i = 0; i < k; i += 8, panel += 8 * COLUMNS) {
+        for (int64_t i = 0; i < k; i += 8, panel += STEP_BYTES) {
+            ahead.fetch<STEP_BYTES>();
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
                 const Activation* eight = a + r * stride + i;
@@ -157,7 +158,7 @@ struct Tiles : RowTiles<Tiles, Activation> {
     }
 
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
         Tail tails[R];
         bool negative = false;
         for (int r = 0; r < R; ++r) {
@@ -165,9 +166,9 @@ struct Tiles : RowTiles<Tiles, Activation> {
             negative = negative || tails[r].negatives != 0;
         }
         if (negative) {
-            products<R, true>(a, stride, panel, k, sums);
+            products<R, true>(a, stride, panel, k, sums, ahead);
         } else {
-            products<R, false>(a, stride, panel, k, sums);
+            products<R, false>(a, stride, panel, k, sums, ahead);
         }
         for (int r = 0; r < R; ++r) {
             const Activation* behind = a + r * stride + k + sizeof(Tail) / sizeof(Activation);

@@ -9,7 +9,7 @@ namespace {
 using Activation = int8_t;  // after a ReLU, 0 ... 255 are stored 128 lower
 
 struct Tiles : RowTiles<Tiles, Activation> {
-    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16;
+    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16, STEP_BYTES = 16 * COLUMNS;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
@@ -22,12 +22,13 @@ struct Tiles : RowTiles<Tiles, Activation> {
     }
 
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
         int32x4_t dot[R][4];
         for (int r = 0; r < R; ++r) {
             for (int c = 0; c < 4; ++c) dot[r][c] = vdupq_n_s32(0);
         }
         for (int64_t i = 0; i < k; i += 16, panel += 16 * COLUMNS) {
+            ahead.fetch<STEP_BYTES>();
             int8x16_t x[R];
             for (int r = 0; r < R; ++r) x[r] = vld1q_s8(a + r * stride + i);
             step<R, 0>(x, panel, dot);

@@ -14,16 +14,17 @@ using Activation = uint8_t;
 struct Tiles : RowTiles<Tiles, Activation> {
     using V = Register::V;
     static constexpr int64_t LENGTH = sizeof(V) / sizeof(int32_t);
-    static constexpr int64_t ROWS = Register::ROWS, COLUMNS = 2 * LENGTH, DEPTH = 4;
+    static constexpr int64_t ROWS = Register::ROWS, COLUMNS = 2 * LENGTH, DEPTH = 4, STEP_BYTES = 4 * COLUMNS;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums) {
+    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
         V low[R], high[R];
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) low[r] = high[r] = Register::all(0);
         for (int64_t i = 0; i < k; i += 4, panel += 4 * COLUMNS) {
+            ahead.fetch<STEP_BYTES>();
             const V w_low = Register::load(panel), w_high = Register::load(panel + sizeof(V));
 #pragma GCC unroll 12
             for (int r = 0; r < R; ++r) {
