@@ -84,6 +84,14 @@ inline int64_t workspace_bytes(const Model& model, const Unit& unit, int members
 
 inline int64_t panels(const Product& w) { return w.n_padded / Tiles::COLUMNS; }
 
+// work(Range, then) for all panels of w. A member that has done its own goes on with its own of `next`.
+template <class Work>
+inline void share_panels(const Product& w, const Product& next, Member& team, Work work) {
+    const int64_t last = team.own(panels(w)).last;
+    const int8_t* const first = panel_of(next, team.own(panels(next)).first);
+    team.share(panels(w), [&](Range some) { work(some, some.last == last ? first : panel_of(w, some.last)); });
+}
+
 inline void embed(const Model& model, const Unit& unit, Workspace& w, Range mine) {
     const int64_t d = model.config.d_model;
     int64_t row = 0;
@@ -110,8 +118,8 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
 
 inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
-    team.share(panels(layer.qkv), [&](Range columns) {
-        multiply(w.a, unit.rows, layer.qkv, columns, [&](int64_t row, int64_t column, F value) {
+    share_panels(layer.qkv, layer.o, team, [&](Range columns, const int8_t* then) {
+        multiply(w.a, unit.rows, layer.qkv, columns, then, [&](int64_t row, int64_t column, F value) {
             store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
         });
     });
@@ -134,8 +142,8 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
                                           w.a + row * Tiles::stride(layer.o.k_padded));
         }
     });
-    team.share(panels(layer.o), [&](Range columns) {
-        multiply(w.a, unit.rows, layer.o, columns, [&](int64_t row, int64_t column, F value) {
+    share_panels(layer.o, layer.wi, team, [&](Range columns, const int8_t* then) {
+        multiply(w.a, unit.rows, layer.o, columns, then, [&](int64_t row, int64_t column, F value) {
             float* x = w.x + row * w.x_stride + column;
             store(x, add(load(x), mul(value, set(w.a_scale[row]))));
         });
@@ -144,30 +152,35 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
 
 // act(x wi) of some rows, in `inner`; gated: gelu(x wi) * (x wi_1).
 inline void inner_rows(const Layer& layer, bool gated, const Activation* a, const float* a_scale, int64_t count,
-                       Workspace& w, Range columns) {
+                       Workspace& w, Range columns, const int8_t* then) {
     if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-        multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
+        multiply(a, count, layer.wi, columns, then, [&](int64_t row, int64_t column, F value) {
             store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
         });
         return;
     }
-    multiply(a, count, layer.wi, columns, [&](int64_t row, int64_t column, F value) {
-        store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
-    });
-    multiply(a, count, layer.wi_1, columns, [&](int64_t row, int64_t column, F value) {
+    multiply(a, count, layer.wi, columns, panel_of(layer.wi_1, columns.first),
+             [&](int64_t row, int64_t column, F value) {
+                 store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
+             });
+    multiply(a, count, layer.wi_1, columns, then, [&](int64_t row, int64_t column, F value) {
         float* inner = w.inner + row * w.inner_stride + column;
         store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
     });
 }
 
-inline void feed_forward(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
+// following: the product after this
+inline void feed_forward(const Model& model, const Layer& layer, const Product& following, const Unit& unit,
+                         Workspace& w, Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.feed_forward_norm, w, rows); });
     const bool gated = model.config.gated;
     for (int64_t first = 0; first < unit.rows; first += FEED_FORWARD_ROWS) {
         const int64_t count = unit.rows - first < FEED_FORWARD_ROWS ? unit.rows - first : FEED_FORWARD_ROWS;
         const Activation* a = w.a + first * Tiles::stride(layer.wi.k_padded);
         const float* a_scale = w.a_scale + first;
-        team.share(panels(layer.wi), [&](Range columns) { inner_rows(layer, gated, a, a_scale, count, w, columns); });
+        share_panels(layer.wi, layer.wo, team, [&](Range columns, const int8_t* then) {
+            inner_rows(layer, gated, a, a_scale, count, w, columns, then);
+        });
         team.share(count, [&](Range rows) {
             for (int64_t row = rows.first; row < rows.last; ++row) {
                 const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
@@ -175,8 +188,9 @@ inline void feed_forward(const Model& model, const Layer& layer, const Unit& uni
                 w.f_scale[row] = gated ? scale : scale * a_scale[row];
             }
         });
-        team.share(panels(layer.wo), [&](Range columns) {
-            multiply(w.f, count, layer.wo, columns, [&](int64_t row, int64_t column, F value) {
+        const bool more = first + count < unit.rows;
+        share_panels(layer.wo, more ? layer.wi : following, team, [&](Range columns, const int8_t* then) {
+            multiply(w.f, count, layer.wo, columns, then, [&](int64_t row, int64_t column, F value) {
                 float* x = w.x + (first + row) * w.x_stride + column;
                 store(x, add(load(x), mul(value, set(w.f_scale[row]))));
             });
@@ -264,13 +278,16 @@ inline void results(const Model& model, const Unit& unit, Workspace& w, Member& 
 }
 
 inline void encode(const Model& model, const Unit& unit, char* workspace, Team& team, int slot) {
-    Member member(team);
+    Member member(team, slot);
     Carver carver(workspace);
     Workspace w = lay_out(model, unit, team.slots(), slot, carver);
     member.share(unit.rows, [&](Range rows) { embed(model, unit, w, rows); });
     for (int64_t i = 0; i < model.config.num_layers; ++i) {
-        self_attention(model, model.layers[i], unit, w, member);
-        feed_forward(model, model.layers[i], unit, w, member);
+        const Layer& layer = model.layers[i];
+        self_attention(model, layer, unit, w, member);
+        const Layer& next =
+            model.layers[(i + 1) % model.config.num_layers];  // after the last the first: another unit's
+        feed_forward(model, layer, next.qkv, unit, w, member);
     }
     results(model, unit, w, member);
 }

@@ -192,8 +192,8 @@ private:
     void share(int64_t total, Work work) {
         Team team(making_.threads, making_.threads);
         std::atomic<bool> failed{false};  // an exception must not leave a thread
-        in_parallel(making_.threads, [&](int) {
-            Member(team).share(total, [&](Range some) {
+        in_parallel(making_.threads, [&](int slot) {
+            Member(team, slot).share(total, [&](Range some) {
                 try {
                     for (int64_t i = some.first; i < some.last; ++i) work(i);
                 } catch (const std::bad_alloc&) {

@@ -36,9 +36,15 @@ inline void pack(const int8_t* weight, int64_t stride, Product& product, int64_t
     for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
 }
 
+inline const int8_t* panel_of(const Product& w, int64_t panel) {
+    return w.panels + panel * Tiles::COLUMNS * w.k_padded;
+}
+
+// then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
 // finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
 template <class Finish>
-inline void multiply(const Activation* a, int64_t rows, const Product& w, Range panels, Finish finish) {
+inline void multiply(const Activation* a, int64_t rows, const Product& w, Range panels, const int8_t* then,
+                     Finish finish) {
     [[maybe_unused]] const Tiles::Session session;
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
     const int64_t stride = Tiles::stride(w.k_padded);
@@ -50,13 +56,13 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
         const int64_t first = rows * b / blocks, count = rows * (b + 1) / blocks - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-            const int8_t* weights = w.panels + panel * Tiles::COLUMNS * w.k_padded;
+            const int8_t* const weights = panel_of(w, panel);
             const auto begin = [&](int64_t t) {  // of tiles of nearly equal height
                 return t < tiles ? first + round_up(count * t / tiles, Tiles::STEP) : first + count;
             };
-            // each tile brings its part of the next panel; the last panel of a range has none
             const int64_t bytes = Tiles::COLUMNS * w.k_padded;
-            const int8_t* const next = weights + (panel + 1 < panels.last ? bytes : 0);
+            const int8_t* const next =
+                panel + 1 < panels.last ? weights + bytes : then;  // each tile brings a part of it
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t row = begin(t), height = begin(t + 1) - row;
                 const Ahead ahead{next + bytes * t / tiles, Tiles::STEP_BYTES / tiles};

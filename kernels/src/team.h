@@ -22,41 +22,55 @@ public:
 
 private:
     friend class Member;
-    struct Bed;  // where those sleep who have waited long
+    struct Shared;  // what is taken of each member's share, and where those sleep who have waited long
 
-    // The next piece of a stage, or -1: all are taken, or the stage is over.
-    int64_t take(uint32_t stage, int64_t pieces);
+    // The next piece of a stage, of the slot's own share first, or -1: all are taken, or the stage is over.
+    int64_t take(uint32_t stage, int64_t pieces, int slot);
     void finish(uint32_t stage, int64_t pieces);
     void wait(uint32_t stage);  // until it is over
 
     const int size_, slots_;
-    Bed* const bed_;                 // nullptr for a team of one
-    alignas(64) uint64_t next_ = 0;  // stage and, in the lower half, its next piece
+    Shared* const shared_;  // nullptr for a team of one
+    alignas(64) uint32_t stage_ = 0;
     alignas(64) int64_t finished_ = 0;
 };
 
 // One thread's way through the stages, which are the same for every member.
 class Member {
 public:
-    explicit Member(Team& team) : team_(team) {}
+    Member(Team& team, int slot) : team_(team), slot_(slot) {}
 
-    // work(Range) for all of 0 ... total, in pieces; returns when the team has done all of them.
+    // work(Range) for all of 0 ... total, in pieces; returns when the team has done all of them. A member begins with
+    // pieces that follow each other, the same in each call: a core's cache keeps its slice of the weights.
     template <class Work>
     void share(int64_t total, Work work) {
         if (team_.slots() == 1) return work(Range{0, total});
-        const int64_t most = PIECES * team_.size(), pieces = total < most ? total : most;
+        const int64_t pieces = pieces_of(total);
         if (pieces == 0) return;
-        for (int64_t piece; (piece = team_.take(stage_, pieces)) >= 0;) {
+        for (int64_t piece; (piece = team_.take(stage_, pieces, slot_)) >= 0;) {
             work(Range{total * piece / pieces, total * (piece + 1) / pieces});
             team_.finish(stage_, pieces);
         }
         team_.wait(stage_++);
     }
 
+    // What of 0 ... total this member begins with, where nobody else takes of it.
+    Range own(int64_t total) const {
+        if (team_.slots() == 1 || total == 0) return Range{0, total};
+        const int64_t size = team_.size(), owner = slot_ % size, pieces = pieces_of(total);
+        return Range{total * (pieces * owner / size) / pieces, total * (pieces * (owner + 1) / size) / pieces};
+    }
+
 private:
     static constexpr int64_t PIECES = 2;  // of a stage, for each member
 
+    int64_t pieces_of(int64_t total) const {
+        const int64_t most = PIECES * team_.size();
+        return total < most ? total : most;
+    }
+
     Team& team_;
+    const int slot_;
     uint32_t stage_ = 0;
 };
 
