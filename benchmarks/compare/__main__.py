@@ -77,7 +77,7 @@ def compare(options: argparse.Namespace) -> Path | None:
     if "fp32" not in manifest.variants:
         raise ValueError(f"{bundle}: has no fp32 variant, which some rivals need. Export again with it.")
     threads = options.threads or available_cpus()
-    rivals = _chosen([*ours(own_runs(manifest)), *RIVALS], options.rivals)
+    rivals = _chosen([*ours(own_runs(manifest), options.before), *RIVALS], options.rivals)
     model = manifest.model
     tokenizer = Tokenizer.load(
         bundle / manifest.tokenizer.path, vocab_size=model.vocab_size, eos_token_id=model.eos_token_id
@@ -161,6 +161,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, help="the folder the bundle was exported from")
     parser.add_argument("--name", help="the model's name in the results (default: the bundle's)")
     parser.add_argument("--rivals", type=commands.names, metavar="WORDS", help="whose names have one of these")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="PYTHON",
+        help="of an environment with another version of this package: its rivals",
+    )
     commands.add_threads(parser)
     parser.add_argument("--rounds", type=int, default=5, help="of every query and shape (default: 5)")
     parser.add_argument("--cold-rounds", type=int, default=3, help="new processes of each rival (default: 3)")

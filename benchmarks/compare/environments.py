@@ -21,6 +21,8 @@ def interpreter(name: str, folder: Path) -> Path:
     """
     if name == MAIN:
         return Path(sys.executable)
+    if name not in ENVIRONMENTS:
+        return Path(name)
     home = folder / name
     python = home / "bin" / "python"
     made_from = " ".join((*ENVIRONMENTS[name], _torch()))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import PROJECT
-from benchmarks.compare.rivals import Job, Rival
+from benchmarks.compare.rivals import ENVIRONMENTS, MAIN, Job, Rival
 
 SETTLE = 0.05  # seconds between waking a process and asking it
 PATIENCE = 1800  # seconds after which a rival that does not answer is given up
@@ -45,7 +45,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(job.threads),
+                env=_environment(job.threads, own_runtime=rival.environment in (MAIN, *ENVIRONMENTS)),
                 cwd=job.folder,
                 start_new_session=True,  # Ctrl-C ends this program, which then ends them
             )
@@ -113,10 +113,11 @@ class Process:
         return said[-1][:300] if said else f"ended with exit code {code}"
 
 
-def _environment(threads: int) -> Mapping[str, str]:
+def _environment(threads: int, *, own_runtime: bool = True) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OMP_", "MKL_"))}
     return kept | {
-        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "runtime")]),
+        # the adapters' environments lack our runtime; one of somebody else's has its own
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), *([str(PROJECT / "runtime")] if own_runtime else [])]),
         "OMP_NUM_THREADS": str(threads),
         # numpy only pools and multiplies by Dense, for rivals that end at the encoder: its threads would spin on into
         # the next query and double torch's latency.

@@ -25,7 +25,7 @@ class Rival:
     name: str
     adapter: str  # module in benchmarks.compare.adapters
     option: str  # what the adapter makes of it: a variant, a precision
-    environment: str
+    environment: str  # of ENVIRONMENTS, MAIN, or the Python of one that somebody else has made
     packages: tuple[str, ...]  # whose installed size counts, with all they require: what embedding needs
     engine: str = ""  # of instructor-onnx, where it has several
     prepared: bool = False  # whether the adapter converts the weights first, once, which is not timed
@@ -67,14 +67,16 @@ RIVALS: Sequence[Rival] = (
 )
 
 
-def ours(runs: Sequence[tuple[str, str]]) -> list[Rival]:
-    """instructor-onnx itself, for each (variant, engine)."""
-    return [
-        Rival(
-            f"instructor-onnx {variant}" + (f", {engine}" if engine != "onnxruntime" else ""),
-            *("instructor_onnx_", variant, MAIN),
+def ours(runs: Sequence[tuple[str, str]], before: Path | None = None) -> list[Rival]:
+    """instructor-onnx itself, for each (variant, engine); native ones also as another Python has it installed."""
+
+    def rival(variant: str, engine: str, environment: str, note: str = "") -> Rival:
+        return Rival(
+            f"instructor-onnx {variant}" + (f", {engine}" if engine != "onnxruntime" else "") + note,
+            *("instructor_onnx_", variant, environment),
             packages=("instructor-onnx", *(["onnxruntime"] if engine == "onnxruntime" else [])),
             engine=engine,
         )
-        for variant, engine in runs
-    ]
+
+    earlier = [rival(*run, str(before), ", before") for run in runs if run[1] == "native"] if before else []
+    return [*(rival(*run, MAIN) for run in runs), *earlier]

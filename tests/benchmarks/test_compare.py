@@ -17,10 +17,11 @@ from instructor_onnx.engines.engine import default_engine
 from instructor_onnx.loading import EMBEDDED
 from instructor_onnx.tokens import Tokenizer
 
-from benchmarks.common import machine, texts
+from benchmarks.common import PROJECT, machine, texts
 from benchmarks.common.journal import Journal
 from benchmarks.compare import __main__ as compare
 from benchmarks.compare import processes, report, work, worker
+from benchmarks.compare.environments import interpreter
 from benchmarks.compare.processes import Process, RivalFailed
 from benchmarks.compare.rivals import MAIN, RIVALS, TORCH_FP32, Job, Rival, ours
 
@@ -239,3 +240,17 @@ def test_the_environment_of_a_rival_is_its_own(monkeypatch: pytest.MonkeyPatch) 
 
 def test_tables_need_nothing_but_results() -> None:
     assert report.tables([]) == report.TIMED
+
+
+def test_another_version_is_a_rival_with_a_runtime_of_its_own(tmp_path: Path) -> None:
+    python = tmp_path / "bin/python"
+    runs = [("fp32", "onnxruntime"), ("int8", "native")]
+    rivals = ours(runs, before=python)
+    assert [rival.name for rival in rivals] == [
+        *(rival.name for rival in ours(runs)),
+        "instructor-onnx int8, native, before",
+    ]
+    assert interpreter(rivals[-1].environment, tmp_path) == python
+    runtime = str(PROJECT / "runtime")
+    assert runtime in processes._environment(1)["PYTHONPATH"]
+    assert runtime not in processes._environment(1, own_runtime=False)["PYTHONPATH"]

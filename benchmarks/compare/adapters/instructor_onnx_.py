@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from instructor_onnx import INSTRUCTOR, Manifest
 
-from benchmarks.compare.adapters.common import Encoder, Float32, Row
 from benchmarks.compare.rivals import Job
+
+if TYPE_CHECKING:  # it knows this version of the runtime only, and another may be what is measured
+    from benchmarks.compare.adapters.common import Encoder, Float32, Row
 
 
 class Ours:
