@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.engines import native
 from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import ENGINES, default_engine, fits, why_not
+from instructor_onnx.extras import pip_install
 
 CPU, GPU = Device("cpu"), Device("cuda")
 
@@ -49,3 +52,37 @@ def test_an_engine_describes_itself(name: str) -> None:
     assert model.engine.name == name
     assert model.engine_name == model.engine.description
     assert model.engine.description.split()[0] == name
+
+
+@pytest.fixture
+def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+@pytest.mark.usefixtures("no_onnxruntime")
+class TestWithoutOnnxruntime:
+    def test_native_runs_what_it_can(self) -> None:
+        if reason := native.why_not():
+            pytest.skip(reason)
+        assert INSTRUCTOR("instructor-mini").encode("a text").shape == (384,)
+
+    def test_scalar_code_is_better_than_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv(native.ISA_VARIABLE, raising=False)
+        monkeypatch.setattr(native, "instruction_set", lambda: "scalar")
+        assert default_engine("int8", CPU) == "native"
+
+    def test_fp32_names_the_extra_and_the_variant_that_does_without(
+        self, monkeypatch: pytest.MonkeyPatch, bundle: Path
+    ) -> None:
+        monkeypatch.setattr(native, "why_not", lambda: None)
+        expected = f"variant='fp32': onnxruntime is not installed .*: {re.escape(pip_install('onnxruntime'))}, "
+        with pytest.raises(ImportError, match=expected + "or use variant='int8', which the native engine runs"):
+            INSTRUCTOR(bundle)
+
+    def test_with_no_engine_at_all_both_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(native, "why_not", lambda: "there is no compiler")
+        expected = (
+            f"variant='int8': onnxruntime .*: {re.escape(pip_install('onnxruntime'))}. The native engine would run "
+        )
+        with pytest.raises(ImportError, match=expected + "int8 without it, but there is no compiler"):
+            INSTRUCTOR("instructor-mini")
