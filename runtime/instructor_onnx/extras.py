@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from importlib import metadata
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 NAME = "instructor-onnx"
 
@@ -15,8 +16,6 @@ def pip_install(extra: str = "") -> str:
 
     The last three are told by its direct_url.json (https://packaging.python.org/specifications/direct-url/).
     """
-    from urllib.request import url2pathname  # here: it brings http and ssl, and only errors want it
-
     try:
         origin = json.loads(metadata.distribution(NAME).read_text("direct_url.json") or "{}")
     except metadata.PackageNotFoundError:  # on sys.path, not installed
@@ -25,7 +24,8 @@ def pip_install(extra: str = "") -> str:
     url, options, what = urlsplit(origin.get("url", "")), "", NAME + brackets
     if url.scheme == "file":
         options = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        what = url2pathname(url.path) + brackets
+        # not urllib.request's url2pathname, which brings http and ssl wherever the kernels are missing
+        what = unquote(url.path)[1 if sys.platform == "win32" else 0 :] + brackets  # /C:/folder
     elif url.scheme:
         vcs = origin["vcs_info"]["vcs"] + "+" if "vcs_info" in origin else ""
         what += f" @ {vcs}{url.geturl()}"

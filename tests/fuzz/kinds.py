@@ -45,7 +45,17 @@ class Kind(Protocol):
 
 def missing(name: str) -> list[str]:
     """The packages that a kind needs and that are not installed."""
-    return [package for package in KINDS[name][1] if importlib.util.find_spec(package) is None]
+    return [package for package in KINDS[name][1] if not _is_there(package)]
+
+
+def _is_there(package: str) -> bool:
+    if package != "instructor_onnx.engines.kernels":
+        return importlib.util.find_spec(package) is not None  # torch takes seconds to import
+    try:
+        importlib.import_module(package)
+    except ImportError:  # it was not compiled
+        return False
+    return True
 
 
 def find(place: str) -> type[Kind]:

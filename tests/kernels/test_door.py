@@ -14,7 +14,9 @@ from instructor_onnx import Manifest
 from instructor_onnx.engines import native
 from instructor_onnx.engines.onnx_file import read_initializers
 
-kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")
+kernels = pytest.importorskip(
+    "instructor_onnx.engines.kernels", exc_type=ImportError, reason="the native kernels were not compiled"
+)
 
 FOLDER = Path(native.__file__).parents[1] / "instructor-mini"
 SIZES = Manifest.read(FOLDER).model

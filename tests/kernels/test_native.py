@@ -24,7 +24,9 @@ from instructor_onnx.engines import cpus, native
 from instructor_onnx.engines.onnx_file import read_initializers
 from instructor_onnx.inputs import as_rows
 
-kernels = pytest.importorskip("instructor_onnx.engines.kernels", reason="the native kernels were not compiled")
+kernels = pytest.importorskip(
+    "instructor_onnx.engines.kernels", exc_type=ImportError, reason="the native kernels were not compiled"
+)
 
 Float32 = npt.NDArray[np.float32]
 
