@@ -177,7 +177,7 @@ class Bench:
         bundle = self.folder(shape) / "bundle"
         if not (bundle / "manifest.json").is_file():
             arguments = ["export", str(self.checkpoint(shape)), str(bundle), "--variants", "fp16,bf16", "--quiet"]
-            done = process(["-m", "instructor_onnx.cli", *arguments, "--name", shape], limit)
+            done = process(["-m", "instructor_onnx", *arguments, "--name", shape], limit)
             if done.returncode:
                 self.results["shapes"][shape]["export"] = {"error": done.stderr.strip()[-400:]}
                 say(done.stderr.strip()[-400:])

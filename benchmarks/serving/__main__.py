@@ -69,7 +69,7 @@ def measure(options: argparse.Namespace) -> Path:
         for variant in manifest.variants:
             model = INSTRUCTOR(options.subject, variant=variant, device="cpu")
             subjects[f"encode(), {variant}"] = _direct(model, rows)
-            command = [sys.executable, "-m", "instructor_onnx.cli", "serve", options.subject, "--variant", variant]
+            command = [sys.executable, "-m", "instructor_onnx", "serve", options.subject, "--variant", variant]
             url = stack.enter_context(started([*command, "--device", "cpu"])).url
             bodies = [{"input": text, "instruction": instruction} for instruction, text in rows]
             name = f"serve, {variant}"

@@ -75,7 +75,7 @@ def soak(bundle: str, seconds: float, seed: int = 0) -> dict[str, Any]:
     model = INSTRUCTOR(bundle, variant=VARIANT, device="cpu")
     rows = read_rows()
     pool = Pool.of(model, rows)
-    command = [sys.executable, "-m", "instructor_onnx.cli", "serve", bundle, "--variant", VARIANT, "--device", "cpu"]
+    command = [sys.executable, "-m", "instructor_onnx", "serve", bundle, "--variant", VARIANT, "--device", "cpu"]
     with started([*command, "--body-timeout", str(BODY_TIMEOUT)]) as server:
         world = World("127.0.0.1", httpx.URL(server.url).port or 80, pool)
         lines, end = asyncio.run(_everyone(world, server.process, server.url, seconds, seed))

@@ -22,7 +22,7 @@ from instructor_onnx.server import Options, read_api_keys, read_presets
 
 from tests.server.conftest import is_ready, metric, wait_until
 
-SERVE = [sys.executable, "-m", "instructor_onnx.cli", "serve"]
+SERVE = [sys.executable, "-m", "instructor_onnx", "serve"]
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
             (Path(step["folder"]) / f"{name}.json").write_text(json.dumps(ROUND))
             rows = 4 if name == "torch bf16" else 3  # of other texts: no vectors that could be compared
             np.save(Path(step["folder"]) / f"{name}.npy", np.eye(rows, dtype=np.float32))
-        if module == "instructor_onnx.cli":
+        if module == "instructor_onnx":
             (tmp_path / "work/mini/bundle").mkdir()
             manifest = {"variants": {"fp16": {"verification": None}}}
             (tmp_path / "work/mini/bundle/manifest.json").write_text(json.dumps(manifest))
