@@ -10,23 +10,6 @@ namespace {
 
 using namespace instructor;
 
-// Hands out aligned pieces of one allocation; from a null base it only counts them.
-class Carver {
-public:
-    explicit Carver(char* base) : base_(base) {}
-    template <class T>
-    T* take(int64_t count) {
-        T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-        used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
-        return piece;
-    }
-    int64_t used() const { return used_; }
-
-private:
-    char* base_;
-    int64_t used_ = 0;
-};
-
 struct Workspace {
     int64_t x_stride, qkv_stride, inner_stride;
     float* x;          // [rows, x_stride], the residual stream
@@ -52,7 +35,6 @@ inline Workspace lay_out(const Model& model, const Unit& unit, int members, int 
     const int64_t rows = unit.rows;
     const int64_t widest = layer.qkv.k_padded > layer.o.k_padded ? layer.qkv.k_padded : layer.o.k_padded;
     const int64_t some = rows < FEED_FORWARD_ROWS ? rows : FEED_FORWARD_ROWS;
-    const int64_t length = round_up(unit.longest, LANES);
     Workspace w{};
     w.x_stride = float_stride(layer.wo.n_padded);
     w.qkv_stride = float_stride(layer.qkv.n_padded);
@@ -67,9 +49,7 @@ inline Workspace lay_out(const Model& model, const Unit& unit, int members, int 
     w.means = carver.take<float>(unit.count * w.x_stride);
     w.vectors = carver.take<float>(unit.count * model.embedding_padded);
     for (int m = 0; m < members; ++m) {
-        const HeadScratch head{carver.take<float>(length * model.config.d_kv),
-                               carver.take<float>(length * round_up(model.config.d_kv, LANES)),
-                               carver.take<float>(QUERIES * length), carver.take<float>(2 * length)};
+        const HeadScratch head = head_scratch(unit.longest, model.config.d_kv, carver);
         float* row = carver.take<float>(w.x_stride);
         if (m == member) w.head = head, w.row = row;
     }

@@ -92,8 +92,11 @@ std::vector<Text> chosen_texts(const Model& model, const ik_tokens& t, const int
                               ": the model has " + std::to_string(c.vocab_size) + ".");
             }
         }
-        if (length > INT32_MAX) throw Invalid("text " + std::to_string(row) + " is too long.");
-        total += length;  // at most row_count * INT32_MAX, and row_count is bounded below 2^31
+        if (length > MOST_TOKENS) {
+            throw Invalid("text " + std::to_string(row) + " has " + std::to_string(length) + " tokens, at most " +
+                          std::to_string(MOST_TOKENS) + " fit.");
+        }
+        total += length;  // no overflow: row_count is bounded below 2^31
         if (tokens) expect(total <= token_count / c.d_model, "token_embeddings is too small.");
         float* own = tokens ? tokens + (total - length) * c.d_model : nullptr;
         texts.push_back({ids, length, t.starts[row], sentences + i * c.embedding_dim, own});

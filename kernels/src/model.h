@@ -61,6 +61,7 @@ struct Unit {
 constexpr int64_t LANES = 16;      // floats of a vector, whatever the registers: sums are grouped alike everywhere
 constexpr int64_t TILE_ROWS = 32;  // the most rows that a tile reads: buffers of activations have so many to spare
 constexpr int64_t FEED_FORWARD_ROWS = 128;    // rows whose inner feed-forward activations exist at a time
+constexpr int64_t MOST_TOKENS = 1 << 18;      // of a text: sums of attention stay within 32 bits
 constexpr int64_t DENSE_COLUMNS = 4 * LANES;  // columns of the Dense that are summed together
 
 struct Isa {

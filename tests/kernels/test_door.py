@@ -121,6 +121,11 @@ class TestARun:
         with pytest.raises(kernels.KernelError, match=f"^offsets: found {count} numbers, expected 3"):
             encode(model, offsets=np.zeros(count, dtype=np.int64))
 
+    def test_more_tokens_than_attention_adds_up(self, model: Any) -> None:
+        ids, offsets = np.zeros(262_146, dtype=np.int32), np.array([0, 1, 262_146], dtype=np.int64)
+        with pytest.raises(kernels.KernelError, match="text 1 has 262145 tokens, at most 262144 fit"):
+            encode(model, ids=ids, offsets=offsets)
+
     def test_others_may_use_pythons_api_their_way(self, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = encode(model)
         for function in (ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release):

@@ -97,6 +97,32 @@ class TestAgainstOnnxruntime:
         assert np.array_equal(found[0]["input_ids"], found[1]["input_ids"])
 
 
+class TestAttentionInWholeNumbers:
+    def test_a_token_repeated_is_the_token(self, isa: str) -> None:
+        # All values are the largest there are, and the weights add up to the most that 32 bits hold.
+        sizes = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_heads": 1, "num_layers": 1, "embedding_dim": 16}
+        others = {"vocab_size": 1, "max_distance": 4, "gated": 0, "dense": 0, "normalize": 1, "int4": 0}
+        config = kernels.Config(**sizes, **others, layer_norm_epsilon=1e-6)
+        random = np.random.default_rng(0)
+
+        def product(k: int, n: int) -> list[Any]:
+            return [random.integers(-127, 128, (k, n), dtype=np.int8), np.full(n, 0.01, dtype=np.float32)]
+
+        ones = np.ones(16, dtype=np.float32)
+        embedding = [random.integers(-127, 128, (1, 16), dtype=np.int8), ones[:1]]
+        layer = [ones, *product(16, 24), *product(8, 16), ones, *product(16, 16), *product(16, 16)]
+        model = kernels.Model(config, [*embedding, np.zeros((1, 9), dtype=np.float32), ones, *layer], isa, 2)
+
+        def rows(length: int) -> Float32:
+            vector, found = np.empty((1, 16), dtype=np.float32), np.empty((length, 16), dtype=np.float32)
+            offsets, zero = np.array([0, length], dtype=np.int64), np.zeros(1, dtype=np.int64)
+            model.encode(np.zeros(length, dtype=np.int32), offsets, zero, zero, vector, found, threads=2)
+            return found
+
+        for length in (2, 15, 130, 4096):
+            assert np.abs(rows(length) - rows(1)).max() < 1e-6
+
+
 class TestOneTextOneVector:
     def test_alone_in_any_batch_order_and_number_of_threads(self, mini: INSTRUCTOR) -> None:
         expected = mini.encode(ROWS)

@@ -1,9 +1,8 @@
 // AMX int8 (Sapphire Rapids and later): 16 x 64 bytes of activations by 64 x 16 weights in one instruction. Two tiles
 // of rows by two of columns: each loaded tile is used twice.
-#include "simd_avx512.h"
-
 #include "cpu.h"
 #include "tiles.h"
+#include "words_avx512.h"
 
 namespace {
 

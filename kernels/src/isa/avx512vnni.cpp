@@ -1,6 +1,6 @@
 // AVX-512 with VNNI (Cascade Lake and later, Zen 4): registers twice as wide and twice as many as AVX-VNNI's.
 #include "cpu.h"
-#include "simd_avx512.h"
+#include "words_avx512.h"
 
 namespace {
 

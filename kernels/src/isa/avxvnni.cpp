@@ -13,9 +13,19 @@ struct Register {
     static V dot(V sums, V x, V w) { return _mm256_dpbusd_avx_epi32(sums, x, w); }
 };
 
+struct WordRegister {
+    using V = __m256i;
+    static constexpr int ROWS = 6, PANELS = 1;
+    static V load(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const V*>(p)); }
+    static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
+    static V all(int32_t x) { return _mm256_set1_epi32(x); }
+    static V dot(V sums, V x, V w) { return _mm256_dpwssd_avx_epi32(sums, x, w); }
+};
+
 }  // namespace
 
 #include "tile_vnni.h"
+#include "words_x86.h"
 
 #include "encoder.h"
 

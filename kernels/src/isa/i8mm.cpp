@@ -3,6 +3,7 @@
 
 #include "cpu.h"
 #include "tiles.h"
+#include "words_scalar.h"
 
 namespace {
 

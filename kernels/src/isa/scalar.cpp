@@ -2,6 +2,7 @@
 #include "cpu.h"
 #include "simd_scalar.h"
 #include "tiles.h"
+#include "words_scalar.h"
 
 namespace {
 

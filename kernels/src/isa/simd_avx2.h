@@ -6,9 +6,6 @@
 
 namespace {
 
-// Rows of a register tile of attention: 12 of 16 registers hold its sums.
-constexpr int QUERIES = 6;
-
 struct F {
     __m256 low, high;
 };
@@ -47,6 +44,10 @@ inline __m256 difference8(const int32_t* a, const int32_t* b) {
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(x, y));
 }
 inline F difference(const int32_t* a, const int32_t* b) { return {difference8(a, b), difference8(a + 8, b + 8)}; }
+inline __m256 converted8(const int32_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline F converted(const int32_t* p) { return {converted8(p), converted8(p + 8)}; }
 inline float sum(F x) {
     const __m256 eight = _mm256_add_ps(x.low, x.high);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -64,6 +65,10 @@ inline __m256i whole16(F x) {
     return _mm256_permute4x64_epi64(packed, 0xD8);  // the pack works within halves
 }
 inline void store_whole(int16_t* p, F x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), whole16(x)); }
+inline void store_nearest(int16_t* p, F x) {
+    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
+}
 inline void store_whole(uint8_t* p, F x) {
     const __m256i words = whole16(x);
     const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));

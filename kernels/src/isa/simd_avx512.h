@@ -6,9 +6,6 @@
 
 namespace {
 
-// Rows of a register tile of attention: 12 of 32 registers hold its sums, enough to hide four cycles on two ports.
-constexpr int QUERIES = 12;
-
 struct F {
     __m512 all;
 };
@@ -31,6 +28,7 @@ inline F power_of_two(F n) {
 inline F difference(const int32_t* a, const int32_t* b) {
     return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(a), _mm512_loadu_si512(b)))};
 }
+inline F converted(const int32_t* p) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))}; }
 inline __m256 upper(__m512 x) { return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)); }
 inline float sum(F x) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.all), upper(x.all));
@@ -46,6 +44,9 @@ inline float largest(F x) {
 }
 inline void store_whole(uint8_t* p, F x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.all)));
+}
+inline void store_nearest(int16_t* p, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x.all)));
 }
 
 }  // namespace

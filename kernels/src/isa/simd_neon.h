@@ -6,9 +6,6 @@
 
 namespace {
 
-// Rows of a register tile of attention: 24 of 32 registers hold its sums.
-constexpr int QUERIES = 6;
-
 struct F {
     float32x4_t part[4];
 };
@@ -59,6 +56,9 @@ inline F power_of_two(F n) {
 inline F difference(const int32_t* a, const int32_t* b) {
     return each([&](int i) { return vcvtq_f32_s32(vsubq_s32(vld1q_s32(a + 4 * i), vld1q_s32(b + 4 * i))); });
 }
+inline F converted(const int32_t* p) {
+    return each([&](int i) { return vcvtq_f32_s32(vld1q_s32(p + 4 * i)); });
+}
 inline float sum(F x) {
     const float32x4_t low = vaddq_f32(x.part[0], x.part[2]), high = vaddq_f32(x.part[1], x.part[3]);
     const float32x4_t four = vaddq_f32(low, high);
@@ -67,6 +67,9 @@ inline float sum(F x) {
 }
 inline float largest(F x) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.part[0], x.part[1]), vmaxq_f32(x.part[2], x.part[3])));
+}
+inline void store_nearest(int16_t* p, F x) {
+    for (int i = 0; i < 4; ++i) vst1_s16(p + 4 * i, vqmovn_s32(vcvtnq_s32_f32(x.part[i])));
 }
 inline void store_whole(int8_t* p, F x) {
     int16x4_t words[4];

@@ -7,9 +7,6 @@
 
 namespace {
 
-// Rows of a tile of attention.
-constexpr int QUERIES = 6;
-
 struct F {
     float lane[16];
 };
@@ -63,6 +60,9 @@ inline F power_of_two(F n) {  // n whole, -126 ... 127
 inline F difference(const int32_t* a, const int32_t* b) {
     return each([&](int i) { return static_cast<float>(a[i] - b[i]); });
 }
+inline F converted(const int32_t* p) {
+    return each([&](int i) { return static_cast<float>(p[i]); });
+}
 inline float sum(F x) {
     for (int width = 8; width; width /= 2) {
         for (int i = 0; i < width; ++i) x.lane[i] += x.lane[i + width];
@@ -78,5 +78,6 @@ inline float largest(F x) {
 inline void store_whole(int16_t* p, F x) {  // x whole and in range
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(x.lane[i]);
 }
+inline void store_nearest(int16_t* p, F x) { store_whole(p, nearest(x)); }
 
 }  // namespace

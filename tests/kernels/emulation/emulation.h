@@ -31,6 +31,18 @@ inline __m256i emulated_dpbusd(__m256i sums, __m256i a, __m256i b) {
     return sums;
 }
 
+// VPDPWSSD: sums[n] += sum over i of signed a[2 n + i] * signed b[2 n + i], of 16 bits each, modulo 2^32
+inline __m256i emulated_dpwssd(__m256i sums, __m256i a, __m256i b) {
+    uint32_t c[8];
+    int16_t x[16], y[16];
+    std::memcpy(c, &sums, 32), std::memcpy(x, &a, 32), std::memcpy(y, &b, 32);
+    for (int n = 0; n < 8; ++n) {
+        for (int i = 0; i < 2; ++i) c[n] += static_cast<uint32_t>(int32_t{x[2 * n + i]} * int32_t{y[2 * n + i]});
+    }
+    std::memcpy(&sums, c, 32);
+    return sums;
+}
+
 template <class Op>
 inline Floats512 halves(Op op) {
     return {{op(0), op(1)}};
@@ -68,6 +80,7 @@ INTEGERS(sub_epi32(Integers512 a, Integers512 b), _mm256_sub_epi32(a.half[i], b.
 INTEGERS(slli_epi32(Integers512 a, int count), _mm256_slli_epi32(a.half[i], count))
 INTEGERS(loadu_si512(const void* p), _mm256_loadu_si256(static_cast<const __m256i*>(p) + i))
 INTEGERS(dpbusd_epi32(Integers512 c, Integers512 a, Integers512 b), emulated_dpbusd(c.half[i], a.half[i], b.half[i]))
+INTEGERS(dpwssd_epi32(Integers512 c, Integers512 a, Integers512 b), emulated_dpwssd(c.half[i], a.half[i], b.half[i]))
 
 inline void e512_storeu_ps(float* p, Floats512 x) {
     for (int i = 0; i < 2; ++i) _mm256_storeu_ps(p + 8 * i, x.half[i]);
@@ -76,12 +89,13 @@ inline void e512_storeu_si512(void* p, Integers512 x) { std::memcpy(p, x.half, s
 inline __m256 e512_castps512_ps256(Floats512 x) { return x.half[0]; }
 inline Floats512 e512_castps_pd(Floats512 x) { return x; }
 inline __m256d e512_extractf64x4_pd(Floats512 x, int which) { return _mm256_castps_pd(x.half[which]); }
-inline __m128i e512_cvtepi32_epi8(Integers512 x) {  // the low byte of each
+template <class Packed, class Lower>
+inline Packed e512_cvtepi32(Integers512 x) {  // the lower bytes of each
     int32_t from[16];
-    uint8_t to[16];
+    Lower to[16];
     std::memcpy(from, x.half, sizeof from);
-    for (int i = 0; i < 16; ++i) to[i] = static_cast<uint8_t>(from[i]);
-    __m128i packed;
+    for (int i = 0; i < 16; ++i) to[i] = static_cast<Lower>(from[i]);
+    Packed packed;
     std::memcpy(&packed, to, sizeof packed);
     return packed;
 }
@@ -117,8 +131,11 @@ inline __m128i e512_cvtepi32_epi8(Integers512 x) {  // the low byte of each
 #define _mm512_castps_pd e512_castps_pd
 #undef _mm512_extractf64x4_pd
 #define _mm512_extractf64x4_pd e512_extractf64x4_pd
-#define _mm512_cvtepi32_epi8 e512_cvtepi32_epi8
+#define _mm512_cvtepi32_epi8 (e512_cvtepi32<__m128i, uint8_t>)
+#define _mm512_cvtepi32_epi16 (e512_cvtepi32<__m256i, uint16_t>)
+#define _mm512_dpwssd_epi32 e512_dpwssd_epi32
 #define _mm256_dpbusd_avx_epi32 emulated_dpbusd
+#define _mm256_dpwssd_avx_epi32 emulated_dpwssd
 
 namespace {
 
