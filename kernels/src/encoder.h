@@ -12,17 +12,17 @@ using namespace instructor;
 
 struct Workspace {
     int64_t x_stride, qkv_stride, inner_stride;
-    float* x;          // [rows, x_stride], the residual stream
-    float* qkv;        // [rows, qkv_stride]
-    Activation* a;     // [rows, stride of k padded], the input of qkv, o and wi in turn
-    float* a_scale;    // [rows]
-    float* inner;      // [FEED_FORWARD_ROWS, inner_stride]
-    Activation* f;     // [FEED_FORWARD_ROWS, stride of d_ff padded], the input of wo
-    float* f_scale;    // [FEED_FORWARD_ROWS]
-    HeadScratch head;  // this member's
-    float* row;        // this member's: one normed row
-    float* means;      // [texts, x_stride], what pooling gives
-    float* vectors;    // [texts, embedding_padded], what the Dense makes of them
+    float* x;                 // [rows, x_stride], the residual stream
+    float* qkv;               // [rows, qkv_stride]
+    Activation* a;            // [rows, stride of k padded], the input of qkv, o and wi in turn
+    float* a_scale;           // [rows]
+    float* inner;             // [FEED_FORWARD_ROWS, inner_stride]
+    Activation* f;            // [FEED_FORWARD_ROWS, stride of d_ff padded], the input of wo
+    float* f_scale;           // [FEED_FORWARD_ROWS]
+    HeadScratch<Words> head;  // this member's
+    float* row;               // this member's: one normed row
+    float* means;             // [texts, x_stride], what pooling gives
+    float* vectors;           // [texts, embedding_padded], what the Dense makes of them
 };
 
 inline int64_t float_stride(int64_t width) {
@@ -49,7 +49,7 @@ inline Workspace lay_out(const Model& model, const Unit& unit, int members, int 
     w.means = carver.take<float>(unit.count * w.x_stride);
     w.vectors = carver.take<float>(unit.count * model.embedding_padded);
     for (int m = 0; m < members; ++m) {
-        const HeadScratch head = head_scratch(unit.longest, model.config.d_kv, carver);
+        const HeadScratch<Words> head = head_scratch<Words>(unit.longest, model.config.d_kv, carver);
         float* row = carver.take<float>(w.x_stride);
         if (m == member) w.head = head, w.row = row;
     }
@@ -111,7 +111,7 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
             for (int64_t head = 0; head < heads; ++head) {
                 const int64_t task = t * heads + head;
                 if (task < tasks.first || task >= tasks.last || length == 0) continue;
-                attention(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
+                attention<Words>(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
             }
             row += length;
         }
@@ -219,7 +219,7 @@ inline void normalize(const float* vector, int64_t dim, bool normalize, float* s
         divisor = set(norm > 1e-12f ? norm : 1e-12f);
     }
     for (int64_t j = 0; j < dim; j += LANES) {
-        store_part(sentence + j, div(load(vector + j), divisor), dim - j < LANES ? dim - j : LANES);
+        store_part(sentence + j, div(load(vector + j), divisor), dim - j);
     }
 }
 

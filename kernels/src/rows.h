@@ -42,7 +42,9 @@ inline F load_part(const float* p, int64_t count) {
     return load(whole);
 }
 
+// The first `count` numbers, or all of them.
 inline void store_part(float* p, F x, int64_t count) {
+    if (count >= LANES) return store(p, x);
     float whole[LANES];
     store(whole, x);
     memcpy(p, whole, static_cast<size_t>(count) * sizeof(float));

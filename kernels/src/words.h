@@ -1,11 +1,13 @@
 // Products of 16-bit numbers with sums of 32 bits, for attention. What the Words of an instruction set have:
-//   ROWS, PANELS                                  a tile: rows, and panels of LANES columns beside each other
-//   DEPTH                                         k is a multiple of this
-//   Session                                       lives around calls of run
-//   arrange(row, k)                               what happens to a quantised row before it is multiplied
-//   pack(numbers, stride, k, columns, panels)     numbers [k, columns] into panels of [k, LANES]
-//   pack_turned(numbers, stride, k, columns, panels)  the same of numbers [columns, k]
-//   run(rows, a, stride, panel, k, panels, sums)  int32 [rows, PANELS * LANES], modulo 2^32
+//   Number, Sum, WHOLE              int16_t, int32_t, true: numbers are rounded to whole ones
+//   ROWS, PANELS, COLUMNS           a tile: rows, and panels of so many columns beside each other
+//   DEPTH                           k is a multiple of this
+//   Session                         lives around calls of run
+//   put(p, F)                       LANES numbers, rounded
+//   arrange(row, k)                 what happens to a row before it is multiplied
+//   pack(numbers, n, k, panels)     numbers [k, n] into panels of [k, COLUMNS]
+//   pack_turned(numbers, k, n, panels)  the same of numbers [n, k]
+//   run(rows, a, stride, panel, k, panels, sums)  Sum [rows, PANELS * COLUMNS], modulo 2^32
 #pragma once
 
 #include <string.h>
@@ -18,26 +20,30 @@ using namespace instructor;
 
 // Panels of two numbers of each column beside each other: what an instruction multiplies and adds at once.
 struct WordPairs {
-    static constexpr int64_t DEPTH = 2;
+    using Number = int16_t;
+    using Sum = int32_t;
+    static constexpr bool WHOLE = true;
+    static constexpr int64_t COLUMNS = LANES, DEPTH = 2;
     struct Session {};
+    static void put(int16_t* p, F x) { store_nearest(p, x); }
     static void arrange(int16_t*, int64_t) {}
 
-    static void pack(const int16_t* numbers, int64_t stride, int64_t k, int64_t columns, int16_t* panels) {
-        for (int64_t i = 0; i < k; i += 2, numbers += 2 * stride) {
-            for (int64_t column = 0; column < columns; column += LANES) {
-                int16_t* pair = panels + column * k + i * LANES;
-                for (int64_t lane = 0; lane < LANES; ++lane) {
-                    pair[2 * lane] = numbers[column + lane];
-                    pair[2 * lane + 1] = numbers[stride + column + lane];
+    static void pack(const int16_t* numbers, int64_t n, int64_t k, int16_t* panels) {
+        for (int64_t i = 0; i < k; i += 2, numbers += 2 * n) {
+            for (int64_t column = 0; column < n; column += COLUMNS) {
+                int16_t* pair = panels + column * k + i * COLUMNS;
+                for (int64_t c = 0; c < COLUMNS; ++c) {
+                    pair[2 * c] = numbers[column + c];
+                    pair[2 * c + 1] = numbers[n + column + c];
                 }
             }
         }
     }
 
-    static void pack_turned(const int16_t* numbers, int64_t stride, int64_t k, int64_t columns, int16_t* panels) {
-        for (int64_t column = 0; column < columns; ++column, numbers += stride) {
-            int16_t* out = panels + column / LANES * LANES * k + column % LANES * 2;
-            for (int64_t i = 0; i < k; i += 2) memcpy(out + i * LANES, numbers + i, 2 * sizeof(int16_t));
+    static void pack_turned(const int16_t* numbers, int64_t k, int64_t n, int16_t* panels) {
+        for (int64_t column = 0; column < n; ++column, numbers += k) {
+            int16_t* out = panels + column / COLUMNS * COLUMNS * k + column % COLUMNS * 2;
+            for (int64_t i = 0; i < k; i += 2) memcpy(out + i * COLUMNS, numbers + i, 2 * sizeof(int16_t));
         }
     }
 };
