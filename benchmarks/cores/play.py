@@ -37,11 +37,11 @@ BASE = {  # the shape of instructor-base, in the order of schedule.cpp's argumen
 }
 CHECKED = ("1x16", "1x32", "1x64", "1x512", "8x64", "4x512", "64xmixed")
 SEED = 0
-TURN = 0.1  # seconds of real runs
+TURN = 0.1  # seconds of real runs, a third of what their pieces get
 PAUSE = 1.0  # after a turn without a quiet one
 RUNS = 30  # quiet ones, of each number of threads
 TURNS = 5
-PASSES = 3  # over the pieces of what is predicted
+PIECES = 0.5  # seconds of measuring the pieces of what is predicted
 CLUSTER = 8
 ASSUMED = {
     "socket_bandwidth": 400e9,  # DDR5, 12 channels of 5,600: three quarters of 538 GB/s
@@ -165,11 +165,11 @@ def check(playing: Player, texts: list[int], here: dict[str, float], patience: f
             runs = playing.ask("real", threads, TURN, *texts)
             measured += runs
             if runs:
-                playing.ask("measure", threads, *texts)  # the pieces, beside them
+                playing.ask("measure", threads, 3 * TURN, *texts)  # the pieces, beside them
             else:
                 time.sleep(PAUSE)
         if not measured:
-            playing.ask("measure", threads, *texts)
+            playing.ask("measure", threads, 3 * TURN, *texts)
         simulated = 1e3 * playing.ask("play", threads, *texts)["seconds"]
         median = 1e3 * statistics.median(measured) if measured else None
         found[str(threads)] = {
@@ -196,8 +196,7 @@ def predict(
     described |= {name: assumed[name] for name in ("socket_bandwidth", "link_bandwidth", "remote")}
     described |= {f"far_{name}": here[name] * assumed["far"] for name in ("line", "scan")}
     described |= {name: assumed[name] for name in assumed if name not in (*ASSUMED,)}
-    for _ in range(PASSES):
-        playing.ask("measure", count, *texts)
+    playing.ask("measure", count, PIECES, *texts)
     found: dict[str, Any] = {}
     for name, cache in (("kept", assumed["cache"]), ("new", 0.0)):
         playing.machine(described | {"cache": cache})

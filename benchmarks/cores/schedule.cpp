@@ -165,7 +165,8 @@ struct Costs {
 };
 
 std::map<std::string, Costs> known;
-std::vector<Costs*> fresh;  // measured by this request
+std::vector<Costs*> fresh;  // measured by this call
+constexpr size_t FEW = 3;   // quiet samples: the least of all is nearer the truth
 constexpr int REPEATS = 2;  // after the first, whose weights come from memory
 
 std::string key_of(const Unit& unit, int size) {
@@ -476,7 +477,7 @@ namespace {
 // ---- This machine, where the simulation needs to know it ----
 
 std::atomic<int> phase{0};
-constexpr double LITTLE = 0.2;  // of all tries were disturbed less
+constexpr double LITTLE = 0.05;  // of all tries were disturbed less
 
 // Seconds from one core's write to the other's, there and back being two of them.
 double measure_line() {
@@ -722,15 +723,19 @@ void answer_real(std::istringstream& line) {
     std::printf("]\n");
 }
 
-// measure <threads> <lengths ...>: every piece once more
+// measure <threads> <seconds> <lengths ...>: every piece, as often as so many seconds allow, and once at least
 void answer_measure(std::istringstream& line) {
     int threads = 1;
-    line >> threads;
+    double seconds = 0;
+    line >> threads >> seconds;
     Call call = read_call(line);
-    fresh.clear();
     quiet = std::make_unique<Quiet>(1);
     mode = Mode::MEASURE;
-    run_simulated(model, call.texts(), threads);
+    const auto begin = Clock::now();
+    do {
+        fresh.clear();
+        run_simulated(model, call.texts(), threads);
+    } while (since(begin) < seconds);
     mode = Mode::REAL;
     quiet = nullptr;
     std::printf("{}\n");
@@ -743,7 +748,9 @@ void answer_play(std::istringstream& line) {
     Call call = read_call(line);
     for (auto& [key, costs] : known) {
         for (auto& stage : costs.pieces) {
-            for (Piece& piece : stage) piece.median = piece.samples.empty() ? piece.least : median(piece.samples);
+            for (Piece& piece : stage) {
+                piece.median = piece.samples.size() < FEW ? piece.least : median(piece.samples);
+            }
         }
     }
     mode = Mode::PLAY;

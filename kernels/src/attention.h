@@ -163,10 +163,14 @@ inline void attend(const Head& head, const HeadScratch<N>& scratch, int64_t firs
     }
 }
 
-// rows: float [length, stride], with q, k and v of all heads side by side; the context replaces q.
+// rows: float [length, stride], with q, k and v of all heads side by side; the context replaces q, for one of `blocks`
+// of queries. Each block packs all keys and values for itself: another barrier would cost more.
 template <class N>
-inline void attention(const Model& model, float* rows, int64_t stride, int64_t length, int64_t index,
-                      const HeadScratch<N>& scratch) {
+inline void attention(const Model& model, float* rows, int64_t stride, int64_t length, int64_t index, int64_t block,
+                      int64_t blocks, const HeadScratch<N>& scratch) {
+    const int64_t tiles = (length + N::ROWS - 1) / N::ROWS;
+    const Range mine{tiles * block / blocks, tiles * (block + 1) / blocks};
+    if (mine.first == mine.last) return;
     [[maybe_unused]] const typename N::Session session;
     const int64_t d_kv = model.config.d_kv, inner = model.config.num_heads * d_kv;
     const Head head{length, round_up(length, PADDED<N>), d_kv, round_up(d_kv, PADDED<N>), stride, rows + index * d_kv};
@@ -175,8 +179,11 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     N::pack_turned(scratch.numbers, head.width, head.length_padded, scratch.keys);
     take_rows<N>(head, head.rows + 2 * inner, VALUE, scratch.numbers, scratch.value_scales);
     N::pack(scratch.numbers, head.width, head.length_padded, scratch.values);
-    take_rows<N>(head, head.rows, most, scratch.numbers, scratch.query_scales);
-    for (int64_t i = 0; i < length; ++i) N::arrange(scratch.numbers + i * head.width, head.width);
+    const Range queries{length * mine.first / tiles, length * mine.last / tiles};
+    const int64_t asked = queries.last - queries.first;
+    take_rows<N>({asked, asked, d_kv, head.width, stride, nullptr}, head.rows + queries.first * stride, most,
+                 scratch.numbers + queries.first * head.width, scratch.query_scales + queries.first);
+    for (int64_t i = queries.first; i < queries.last; ++i) N::arrange(scratch.numbers + i * head.width, head.width);
 
     const int64_t furthest = model.config.max_distance;
     const float* table = model.bias + index * (2 * furthest + 1) + furthest;
@@ -187,8 +194,7 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     for (; distance <= (last < furthest ? last : furthest); ++distance) bias[distance] = table[distance];
     for (; distance <= last; ++distance) bias[distance] = table[furthest];
 
-    const int64_t tiles = (length + N::ROWS - 1) / N::ROWS;
-    for (int64_t t = 0; t < tiles; ++t) {
+    for (int64_t t = mine.first; t < mine.last; ++t) {
         const int64_t first = length * t / tiles;
         attend<N>(head, scratch, first, length * (t + 1) / tiles - first);
     }

@@ -103,15 +103,17 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
             store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
         });
     });
-    const int64_t heads = model.config.num_heads;
-    team.share(unit.count * heads, [&](Range tasks) {
-        int64_t row = 0;
+    const int64_t heads = model.config.num_heads, blocks = team.parts(unit.count * heads);
+    team.share(unit.count * heads * blocks, [&](Range tasks) {
+        int64_t row = 0, task = 0;
         for (int64_t t = 0; t < unit.count; ++t) {
             const int64_t length = unit.texts[t].length;
             for (int64_t head = 0; head < heads; ++head) {
-                const int64_t task = t * heads + head;
-                if (task < tasks.first || task >= tasks.last || length == 0) continue;
-                attention<Words>(model, w.qkv + row * w.qkv_stride, w.qkv_stride, length, head, w.head);
+                for (int64_t block = 0; block < blocks; ++block, ++task) {
+                    if (task < tasks.first || task >= tasks.last || length == 0) continue;
+                    float* const rows = w.qkv + row * w.qkv_stride;
+                    attention<Words>(model, rows, w.qkv_stride, length, head, block, blocks, w.head);
+                }
             }
             row += length;
         }

@@ -61,6 +61,9 @@ public:
         return Range{total * (pieces * owner / size) / pieces, total * (pieces * (owner + 1) / size) / pieces};
     }
 
+    // Into how many parts each of `total` tasks may be cut, so that no member has two where another has one.
+    int64_t parts(int64_t total) const { return total > 0 && total < team_.size() ? team_.size() / total : 1; }
+
 private:
     static constexpr int64_t PIECES = 2;  // of a stage, for each member
 
