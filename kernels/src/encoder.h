@@ -64,12 +64,26 @@ inline int64_t workspace_bytes(const Model& model, const Unit& unit, int members
 
 inline int64_t panels(const Product& w) { return w.n_padded / Tiles::COLUMNS; }
 
-// work(Range, then) for all panels of w. A member that has done its own goes on with its own of `next`.
+// work(rows, panels, then) for all rows and panels of w. A member that has done its own goes on with its own of `next`.
+// Where members have few panels each, a piece may be some of a panel's rows.
 template <class Work>
-inline void share_panels(const Product& w, const Product& next, Member& team, Work work) {
-    const int64_t last = team.own(panels(w)).last;
+inline void share_panels(int64_t rows, const Product& w, const Product& next, Member& team, Work work) {
+    const int64_t blocks = team.parts(panels(w), rows / Tiles::ROWS), tasks = panels(w) * blocks;
+    const int64_t last = team.own(tasks).last;
     const int8_t* const first = panel_of(next, team.own(panels(next)).first);
-    team.share(panels(w), [&](Range some) { work(some, some.last == last ? first : panel_of(w, some.last)); });
+    team.share(tasks, [&](Range some) {
+        const int8_t* const then = some.last == last ? first : panel_of(w, some.last / blocks);
+        if (blocks == 1) return work(Range{0, rows}, some, then);
+        const auto row = [&](int64_t block) {
+            return block < blocks ? round_up(rows * block / blocks, Tiles::STEP) : rows;
+        };
+        for (int64_t task = some.first, end; task < some.last; task = end) {
+            const int64_t panel = task / blocks, begin = panel * blocks;
+            end = begin + blocks < some.last ? begin + blocks : some.last;
+            work(Range{row(task - begin), row(end - begin)}, Range{panel, panel + 1},
+                 end < some.last ? panel_of(w, panel + 1) : then);
+        }
+    });
 }
 
 inline void embed(const Model& model, const Unit& unit, Workspace& w, Range mine) {
@@ -98,12 +112,12 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
 
 inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
-    share_panels(layer.qkv, layer.o, team, [&](Range columns, const int8_t* then) {
-        multiply(w.a, unit.rows, layer.qkv, columns, then, [&](int64_t row, int64_t column, F value) {
+    share_panels(unit.rows, layer.qkv, layer.o, team, [&](Range rows, Range columns, const int8_t* then) {
+        multiply(w.a, rows, layer.qkv, columns, then, [&](int64_t row, int64_t column, F value) {
             store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
         });
     });
-    const int64_t heads = model.config.num_heads, blocks = team.parts(unit.count * heads);
+    const int64_t heads = model.config.num_heads, blocks = team.parts(unit.count * heads, unit.longest);
     team.share(unit.count * heads * blocks, [&](Range tasks) {
         int64_t row = 0, task = 0;
         for (int64_t t = 0; t < unit.count; ++t) {
@@ -124,8 +138,8 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
                                           w.a + row * Tiles::stride(layer.o.k_padded));
         }
     });
-    share_panels(layer.o, layer.wi, team, [&](Range columns, const int8_t* then) {
-        multiply(w.a, unit.rows, layer.o, columns, then, [&](int64_t row, int64_t column, F value) {
+    share_panels(unit.rows, layer.o, layer.wi, team, [&](Range rows, Range columns, const int8_t* then) {
+        multiply(w.a, rows, layer.o, columns, then, [&](int64_t row, int64_t column, F value) {
             float* x = w.x + row * w.x_stride + column;
             store(x, add(load(x), mul(value, set(w.a_scale[row]))));
         });
@@ -133,19 +147,19 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
 }
 
 // act(x wi) of some rows, in `inner`; gated: gelu(x wi) * (x wi_1).
-inline void inner_rows(const Layer& layer, bool gated, const Activation* a, const float* a_scale, int64_t count,
+inline void inner_rows(const Layer& layer, bool gated, const Activation* a, const float* a_scale, Range rows,
                        Workspace& w, Range columns, const int8_t* then) {
     if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-        multiply(a, count, layer.wi, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(a, rows, layer.wi, columns, then, [&](int64_t row, int64_t column, F value) {
             store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
         });
         return;
     }
-    multiply(a, count, layer.wi, columns, panel_of(layer.wi_1, columns.first),
+    multiply(a, rows, layer.wi, columns, panel_of(layer.wi_1, columns.first),
              [&](int64_t row, int64_t column, F value) {
                  store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
              });
-    multiply(a, count, layer.wi_1, columns, then, [&](int64_t row, int64_t column, F value) {
+    multiply(a, rows, layer.wi_1, columns, then, [&](int64_t row, int64_t column, F value) {
         float* inner = w.inner + row * w.inner_stride + column;
         store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
     });
@@ -160,8 +174,8 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
         const int64_t count = unit.rows - first < FEED_FORWARD_ROWS ? unit.rows - first : FEED_FORWARD_ROWS;
         const Activation* a = w.a + first * Tiles::stride(layer.wi.k_padded);
         const float* a_scale = w.a_scale + first;
-        share_panels(layer.wi, layer.wo, team, [&](Range columns, const int8_t* then) {
-            inner_rows(layer, gated, a, a_scale, count, w, columns, then);
+        share_panels(count, layer.wi, layer.wo, team, [&](Range rows, Range columns, const int8_t* then) {
+            inner_rows(layer, gated, a, a_scale, rows, w, columns, then);
         });
         team.share(count, [&](Range rows) {
             for (int64_t row = rows.first; row < rows.last; ++row) {
@@ -171,12 +185,13 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
             }
         });
         const bool more = first + count < unit.rows;
-        share_panels(layer.wo, more ? layer.wi : following, team, [&](Range columns, const int8_t* then) {
-            multiply(w.f, count, layer.wo, columns, then, [&](int64_t row, int64_t column, F value) {
-                float* x = w.x + (first + row) * w.x_stride + column;
-                store(x, add(load(x), mul(value, set(w.f_scale[row]))));
-            });
-        });
+        share_panels(count, layer.wo, more ? layer.wi : following, team,
+                     [&](Range rows, Range columns, const int8_t* then) {
+                         multiply(w.f, rows, layer.wo, columns, then, [&](int64_t row, int64_t column, F value) {
+                             float* x = w.x + (first + row) * w.x_stride + column;
+                             store(x, add(load(x), mul(value, set(w.f_scale[row]))));
+                         });
+                     });
     }
 }
 

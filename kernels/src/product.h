@@ -43,7 +43,7 @@ inline const int8_t* panel_of(const Product& w, int64_t panel) {
 // then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
 // finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
 template <class Finish>
-inline void multiply(const Activation* a, int64_t rows, const Product& w, Range panels, const int8_t* then,
+inline void multiply(const Activation* a, Range rows, const Product& w, Range panels, const int8_t* then,
                      Finish finish) {
     [[maybe_unused]] const Tiles::Session session;
     alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
@@ -51,9 +51,9 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
     const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
     int64_t block = w.pass_bytes / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
-    const int64_t blocks = (rows + block - 1) / block;
+    const int64_t wanted = rows.last - rows.first, blocks = (wanted + block - 1) / block;
     for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t first = rows * b / blocks, count = rows * (b + 1) / blocks - first;
+        const int64_t first = rows.first + wanted * b / blocks, count = rows.first + wanted * (b + 1) / blocks - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
             const int8_t* const weights = panel_of(w, panel);

@@ -61,8 +61,11 @@ public:
         return Range{total * (pieces * owner / size) / pieces, total * (pieces * (owner + 1) / size) / pieces};
     }
 
-    // Into how many parts each of `total` tasks may be cut, so that no member has two where another has one.
-    int64_t parts(int64_t total) const { return total > 0 && total < team_.size() ? team_.size() / total : 1; }
+    // Into how many parts, `most` at most, each of `total` tasks is to be cut: one, where every member gets one whole.
+    int64_t parts(int64_t total, int64_t most) const {
+        const int64_t parts = total > 0 ? team_.size() / total : 1;
+        return parts > most ? (most > 1 ? most : 1) : (parts > 1 ? parts : 1);
+    }
 
 private:
     static constexpr int64_t PIECES = 2;  // of a stage, for each member

@@ -52,9 +52,19 @@ int main(int argc, char** argv) {
     for (int index = 0; const Isa* isa = isa_at(index); ++index) {
         if (isa->missing()) continue;
         for (int round = 0; round < rounds; ++round) {
-            ik_config c{between(1, 140), between(1, 280), between(1, 72), between(1, 3), between(1, 2),
-                        60,              between(1, 70),  40,             between(0, 1), between(0, 1),
-                        1,               0,               1e-6f};
+            ik_config c{between(1, 140),
+                        between(1, 280),
+                        between(1, 72),
+                        between(1, 3),
+                        between(1, 2),
+                        60,
+                        between(1, 70),
+                        40,
+                        between(0, 1),
+                        between(0, 1),
+                        1,
+                        0,
+                        1e-6f};
             if (!c.dense) c.embedding_dim = c.d_model;
             const RandomModel made(c, random);
             const auto owned = make_model(c, made.tensors.data(), static_cast<int64_t>(made.tensors.size()), *isa, 2);
