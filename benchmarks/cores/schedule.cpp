@@ -1,5 +1,5 @@
-// The kernels' own schedule on cores that are not there. run.cpp's plan, encoder.h's stages and team.cpp's rules are the
-// real ones, called as always; but their members are fibers on one thread, and the clock is this program's: a piece
+// The kernels' own schedule on cores that are not there. run.cpp's plan, encoder.h's stages and team.cpp's rules are
+// the real ones, called as always; but their members are fibers on one thread, and the clock is this program's: a piece
 // takes what it took when it was measured, memory and other cores what the request says. Three ways to run:
 //   real      threads and time as they are, for comparison
 //   measure   one member does every piece of every team, several times over, weights and activations at hand
@@ -82,9 +82,7 @@ public:
     }
     void begin() { used_ = used(), begin_ = Clock::now(); }
     double seconds() const { return since(begin_); }
-    bool held(double seconds) const {
-        return used() - used_ > QUIET * seconds * std::thread::hardware_concurrency();
-    }
+    bool held(double seconds) const { return used() - used_ > QUIET * seconds * std::thread::hardware_concurrency(); }
 
 private:
     static constexpr double QUIET = 0.95;
@@ -101,16 +99,17 @@ private:
 
 // What a request says of the machine; seconds, bytes, bytes a second. The names are those of the request.
 struct Machine {
-    double sockets = 1, cluster = 8;      // cluster: cores that share a way to memory
-    double core_bandwidth = 1e12;         // of memory, one core alone
+    double sockets = 1, cluster = 8;  // cluster: cores that share a way to memory
+    double core_bandwidth = 1e12;     // of memory, one core alone
     double cluster_bandwidth = 1e12, socket_bandwidth = 1e12, link_bandwidth = 1e12;  // link: between sockets
-    double remote = 0.5;                  // of the weights lie in the other sockets' memory
-    double cache = 0;                     // of a core, for weights that it had in the call before
-    double share_bandwidth = 1e12;        // of activations that another core has written
-    double line = 0, far_line = 0;        // a cache line from another core, of this socket and of another
-    double scan = 0, far_scan = 0;        // the same, of many that do not wait for each other
-    double start = 0, late = 0, end = 0;  // a thread's: what the caller spends on it, when it runs after that, and its goodbye
-    double wake = 0, patience = 50e-6;    // of one that has waited for so long that it sleeps
+    double remote = 0.5;            // of the weights lie in the other sockets' memory
+    double cache = 0;               // of a core, for weights that it had in the call before
+    double share_bandwidth = 1e12;  // of activations that another core has written
+    double line = 0, far_line = 0;  // a cache line from another core, of this socket and of another
+    double scan = 0, far_scan = 0;  // the same, of many that do not wait for each other
+    double start = 0, late = 0,
+           end = 0;  // a thread's: what the caller spends on it, when it runs after that, and its goodbye
+    double wake = 0, patience = 50e-6;  // of one that has waited for so long that it sleeps
 };
 
 enum class Mode { REAL, MEASURE, PLAY } mode = Mode::REAL;
@@ -326,8 +325,7 @@ void finish_one(Shared& shared, const Team& team, uint32_t stage, int64_t pieces
     shared.ends[stage] = current->now;
     for (Fiber* fiber : shared.waiting) {
         const double slept = shared.ends[stage] - fiber->now > machine.patience ? machine.wake : 0;
-        const double seen =
-            socket_of(fiber->member) == socket_of(current->member) ? machine.line : machine.far_line;
+        const double seen = socket_of(fiber->member) == socket_of(current->member) ? machine.line : machine.far_line;
         if (fiber->member == 0) spent["waiting"] += shared.ends[stage] - fiber->now + seen + slept;
         fiber->now = shared.ends[stage] + seen + slept;
         fiber->waiting = false;
@@ -688,7 +686,8 @@ void set(const std::string& name, double value) {
                                                 {"start", &machine.start},
                                                 {"late", &machine.late},
                                                 {"end", &machine.end},
-                                                {"wake", &machine.wake}};
+                                                {"wake", &machine.wake},
+                                                {"rate", &model.rate}};
     if (!fields.count(name)) std::fprintf(stderr, "no such number: %s\n", name.c_str()), std::exit(1);
     *fields.at(name) = value;
 }
@@ -697,10 +696,11 @@ void set(const std::string& name, double value) {
 void answer_this(std::istringstream&) {
     double start = 0, late = 0, end = 0;
     measure_start(start, late, end);
-    std::printf("{\"isa\": \"%s\", \"rate\": %g, \"core_bandwidth\": %g, \"cluster_bandwidth\": %g, \"share_bandwidth\": %g, "
-                "\"line\": %g, \"scan\": %g, \"start\": %g, \"late\": %g, \"end\": %g, \"wake\": %g}\n",
-                model.isa->name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(),
-                measure_line(), measure_scan(), start, late, end, measure_wake());
+    std::printf(
+        "{\"isa\": \"%s\", \"rate\": %g, \"core_bandwidth\": %g, \"cluster_bandwidth\": %g, \"share_bandwidth\": %g, "
+        "\"line\": %g, \"scan\": %g, \"start\": %g, \"late\": %g, \"end\": %g, \"wake\": %g}\n",
+        model.isa->name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(), measure_line(),
+        measure_scan(), start, late, end, measure_wake());
 }
 
 // real <threads> <seconds> <lengths ...>: seconds of each quiet run of those that begin within so many seconds
@@ -782,8 +782,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     const auto number = [&](int i) { return std::atoi(argv[i]); };
-    const ik_config c{number(2), number(3), number(4),  number(5),  number(6), number(7), number(8),
-                      number(9), number(10), number(11), 1,          0,         1e-6f};
+    const ik_config c{number(2), number(3),  number(4),  number(5), number(6), number(7), number(8),
+                      number(9), number(10), number(11), 1,         0,         1e-6f};
     int index = 0;
     while (isa_at(index) && std::strcmp(isa_at(index)->name, argv[1]) != 0) ++index;
     if (!isa_at(index) || isa_at(index)->missing()) return std::fprintf(stderr, "no %s here\n", argv[1]), 2;
@@ -799,8 +799,11 @@ int main(int argc, char** argv) {
     model = owned->model;
     model.isa = &ours;
     model.rate = measure_rate(*real_isa);
-    const std::map<std::string, void (*)(std::istringstream&)> answers{
-        {"this", answer_this}, {"real", answer_real}, {"measure", answer_measure}, {"play", answer_play}, {"machine", answer_machine}};
+    const std::map<std::string, void (*)(std::istringstream&)> answers{{"this", answer_this},
+                                                                       {"real", answer_real},
+                                                                       {"measure", answer_measure},
+                                                                       {"play", answer_play},
+                                                                       {"machine", answer_machine}};
     for (std::string text; std::getline(std::cin, text);) {
         std::istringstream line(text);
         std::string name;
