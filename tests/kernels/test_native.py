@@ -318,6 +318,11 @@ class TestChoice:
         model = opened("instructor-mini", engine="native", num_threads=cpus.MOST_THREADS)
         assert model.encode("a").shape == (384,)
 
+    def test_many_threads_get_more_tokens_a_run(self) -> None:
+        found = {n: opened("instructor-mini", engine="native", num_threads=n).token_budget for n in (1, 32, 64)}
+        assert found == {1: 16384, 32: 16384, 64: 32768}
+        assert opened("instructor-mini", engine="native", num_threads=64, token_budget=99).token_budget == 99
+
     def test_info_says_what_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", "instructor-mini"]) == 0
         assert f"native {native.instruction_set()}, cpu: self-check passed" in capsys.readouterr().out

@@ -28,7 +28,7 @@ from instructor_onnx.bench.report import (
     limits,
 )
 from instructor_onnx.bundle import BundleError, Manifest, Model
-from instructor_onnx.engines import processor
+from instructor_onnx.engines import native, processor
 from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.engines.devices import Device
 from instructor_onnx.engines.engine import fits, why_not
@@ -41,7 +41,8 @@ INSTRUCTION = "Represent the sentence: "
 WORDS = "the river mill sea boat salt bread wood water house road day hand stone"
 LENGTHS = (16, 32, 64, 128, 256, 512)  # tokens of a query, instruction and </s> counted
 BATCHES = (1, 8, 32)  # rows of BATCH_LENGTH tokens in one call
-BUDGETS = (256, 512, 1024, 2048, 4096, 16384)  # token budgets that are tried; among them each engine's default
+# token budgets that are tried; among them the default of each engine, for few threads
+BUDGETS = (256, 512, 1024, 2048, 4096, 16384)
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
 COPIED = 1 << 26  # bytes a thread copies to measure the memory
 WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
@@ -111,7 +112,8 @@ def measure_variant(
     batch_length = min(BATCH_LENGTH, lengths[-1])
     mixed = _mixed_rows(model)
     counts = sorted({1, max(1, threads // 2), threads})
-    steps = len(lengths) + len(BATCHES) + len(BUDGETS) + len(counts)
+    all_budgets = sorted({*BUDGETS, native.token_budget(threads)})
+    steps = len(lengths) + len(BATCHES) + len(all_budgets) + len(counts)
     with tqdm(total=steps, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
 
         def each(values: Iterable[int]) -> Iterator[int]:
@@ -125,7 +127,7 @@ def measure_variant(
         )
         budgets = tuple(
             Setting(budget, _throughput(load(num_threads=threads, token_budget=budget), mixed, seconds))
-            for budget in each(BUDGETS)
+            for budget in each(all_budgets)
         )
         by_threads = tuple(
             Setting(count, _throughput(load(num_threads=count), mixed, seconds)) for count in each(counts)
@@ -140,6 +142,7 @@ def measure_variant(
         latency=latency,
         batches=batches,
         budgets=budgets,
+        default_budget=model.token_budget,
         threads=by_threads,
         # The native engine keeps int4 expanded to int8.
         weight_bytes=weights * (1.0 if engine == "native" else WEIGHT_BYTES.get(variant, 4.0)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from instructor_onnx.engines.engine import ENGINES
 
 BATCH_LENGTH = 64
 WORTH = 0.03  # a setting is named instead of the default where it is faster by more
@@ -42,6 +41,7 @@ class Measured:
     latency: tuple[Latency, ...]
     batches: tuple[Setting, ...]  # by rows of a call, BATCH_LENGTH tokens each
     budgets: tuple[Setting, ...]  # mixed lengths, by token budget
+    default_budget: int  # tokens of one run where nothing is said
     threads: tuple[Setting, ...]  # mixed lengths, by number of threads
     weight_bytes: float  # that every run reads: all but the embedding table
     flop_per_token: float
@@ -49,7 +49,7 @@ class Measured:
     @property
     def best_budget(self) -> Setting:
         """The fastest token budget; the default where it is nearly as fast."""
-        return _best(self.budgets, default_budget(self.engine))
+        return _best(self.budgets, self.default_budget)
 
     @property
     def best_threads(self) -> Setting:
@@ -79,11 +79,6 @@ class Report:
     limits: tuple[str, ...]
     advice: tuple[str, ...]
     left_out: tuple[str, ...]  # which variant on which engine, and why
-
-
-def default_budget(engine: str) -> int:
-    """Tokens of one run on a CPU where nothing is said."""
-    return ENGINES[engine].token_budget
 
 
 def _best(settings: tuple[Setting, ...], default: int) -> Setting:
@@ -129,7 +124,7 @@ def advice(variants: dict[str, Measured]) -> Iterator[str]:
     for purpose, name in (("single queries", quick), ("many texts", steady)):
         chosen = variants[name]
         options = f"variant={chosen.variant!r}, engine={chosen.engine!r}, num_threads={chosen.best_threads.value}"
-        if purpose == "many texts" and chosen.best_budget.value != default_budget(chosen.engine):
+        if purpose == "many texts" and chosen.best_budget.value != chosen.default_budget:
             options += f", token_budget={chosen.best_budget.value}"
         yield f"{purpose}: INSTRUCTOR(..., {options})"
 

@@ -69,7 +69,6 @@ class NativeSession:
 
     name = "native"
     device = Device("cpu")
-    token_budget = 16384  # all the rows of a batch: it cuts its own units of work
     run_cost = math.inf  # nothing is padded
 
     def __init__(self, model: Any, sizes: Model, isa: str, num_threads: int) -> None:
@@ -77,6 +76,7 @@ class NativeSession:
         self._sizes = sizes
         self.isa = isa
         self.num_threads = num_threads
+        self.token_budget = token_budget(num_threads)
 
     @classmethod
     def open(cls, path: Path, sizes: Model, num_threads: int | None = None) -> NativeSession:
@@ -146,6 +146,15 @@ class NativeSession:
         except kernels.KernelError as error:
             raise RuntimeError(f"the native kernels failed: {error} Use engine='onnxruntime', and report it.") from None
         return vectors
+
+
+def token_budget(threads: int) -> int:
+    """All the rows of a batch: the kernels cut their own units of work, of whole texts.
+
+    While one of many threads has a long text, each other one needs as much to do: lengths mixed, 128 cores are simulated
+    to do 4 times as much with 512 tokens each as with 128 (docs/kernels.md).
+    """
+    return max(16384, 512 * threads)
 
 
 def import_kernels() -> Any:

@@ -33,6 +33,7 @@ def measured(**changes: object) -> report.Measured:
             report.Setting(1024, SPEED),
             report.Setting(2048, 0.9 * SPEED),
         ),
+        default_budget=1024,
         threads=(report.Setting(1, 0.6 * SPEED), report.Setting(2, SPEED)),
         weight_bytes=1e8,
         flop_per_token=2e8,
@@ -62,7 +63,7 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
         for item in variant["latency"]:
             assert 0 < item["p50"] <= item["p90"] <= item["p99"]
             assert item["calls"] >= 5
-        assert report.default_budget(variant["engine"]) in measure.BUDGETS
+        assert variant["default_budget"] in measure.BUDGETS
         assert [item["value"] for item in variant["budgets"]] == list(measure.BUDGETS)
         assert all(
             item["tokens_per_second"] > 0 for part in ("batches", "budgets", "threads") for item in variant[part]
