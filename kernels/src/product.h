@@ -4,6 +4,8 @@
 //   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
 //   Tiles::place(k, column)            where a weight lies in its panel
 //   Tiles::stride(k)                   Activations from one row to the next
+//   Tiles::row(a, stride, index)       where a row begins that is written
+//   Tiles::put(row, i, F)              writes whole numbers i ... i + LANES - 1 of a row
 //   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
 //   Tiles::Session                     lives around calls of run
 //   Tiles::STEP_BYTES                  of a panel that a step of the tile's loop reads
@@ -52,8 +54,9 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
     int64_t block = w.pass_bytes / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
     const int64_t blocks = (rows + block - 1) / block;
+    const auto block_begin = [&](int64_t b) { return b < blocks ? round_up(rows * b / blocks, Tiles::STEP) : rows; };
     for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t first = rows * b / blocks, count = rows * (b + 1) / blocks - first;
+        const int64_t first = block_begin(b), count = block_begin(b + 1) - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
             const int8_t* const weights = panel_of(w, panel);

@@ -70,11 +70,10 @@ inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positi
     const float levels = positive ? 255.0f : 127.0f;
     const F steps = set(levels / reach), high = set(levels), low = set(positive ? 0.0f : -127.0f);
     const F zero = set(static_cast<float>(positive ? Tiles::ZERO_POSITIVE : Tiles::ZERO_SIGNED));
-    for (int64_t i = 0; i < whole; i += LANES) {
-        store_whole(out + i, add(max(min(nearest(mul(load(x + i), steps)), high), low), zero));
-    }
-    memset(out + whole, 0, static_cast<size_t>(padded - whole) * sizeof(Activation));
-    if (n > whole) store_whole(out + whole, add(max(min(nearest(mul(rest, steps)), high), low), zero));
+    const auto quantized = [&](F some) { return add(max(min(nearest(mul(some, steps)), high), low), zero); };
+    for (int64_t i = 0; i < whole; i += LANES) Tiles::put(out, i, quantized(load(x + i)));
+    if (n > whole) Tiles::put(out, whole, quantized(rest));
+    for (int64_t i = round_up(n, LANES); i < padded; i += LANES) Tiles::put(out, i, set(0.0f));
     Tiles::arrange(out, padded);
     return reach * static_cast<float>(positive ? 1.0 / 255 : 1.0 / 127);
 }

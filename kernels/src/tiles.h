@@ -1,4 +1,4 @@
-// What tiles of several instruction sets have in common.
+// What tiles of several instruction sets have in common. Needs F.
 #pragma once
 
 #include <stdint.h>
@@ -30,6 +30,8 @@ struct PlainTiles {
         constexpr int64_t size = sizeof(Activation);
         return instructor::row_stride(k * size) / size;
     }
+    static Activation* row(Activation* a, int64_t stride, int64_t index) { return a + index * stride; }
+    static void put(Activation* row, int64_t i, F x) { store_whole(row + i, x); }
     static void arrange(Activation*, int64_t) {}
 };
 

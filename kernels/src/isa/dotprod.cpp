@@ -22,8 +22,10 @@ struct Tiles : RowTiles<Tiles, Activation> {
         }
     }
 
+    // Out of line: among the numbers of the code around it GCC would spill sums.
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
+    [[gnu::noinline]] static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
+                                       int32_t* sums, Ahead ahead) {
         int32x4_t dot[R][4];
         for (int r = 0; r < R; ++r) {
             for (int c = 0; c < 4; ++c) dot[r][c] = vdupq_n_s32(0);
