@@ -7,6 +7,7 @@
 namespace {
 
 using Activation = uint8_t;
+using instructor::round_up;
 
 // Tile registers: 0 to 3 hold sums (rows x columns: 0 1 / 2 3), 4 and 5 activations, 6 and 7 weights.
 struct alignas(64) TileConfig {
@@ -19,7 +20,9 @@ struct alignas(64) TileConfig {
 inline void fence() { asm volatile("" ::: "memory"); }
 
 struct Tiles : PlainTiles<Activation> {
-    static constexpr int64_t ROWS = 32, COLUMNS = 32, DEPTH = 64;
+    static constexpr int64_t ROWS = 128, STEP = 32, COLUMNS = 32, DEPTH = 64;
+    static constexpr bool INTERLEAVES = true;
+    static constexpr int64_t CHUNK = 768;  // of k, so that a panel's part stays in the first-level cache for all rows
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
     static constexpr int64_t BYTES = 16 * 64, STEP_BYTES = 2 * BYTES;  // of a tile, of two
     // blocks of 64 k: two tiles of 16 columns, each [16 groups of four k][16 columns][4]
@@ -37,21 +40,32 @@ struct Tiles : PlainTiles<Activation> {
         ~Session() { _tile_release(); }
     };
 
-    // Sums of 16 rows, or where TALL of 32. Reads and writes whole tiles: rows past the last are buffer to spare, and
-    // their sums are ignored.
-    template <bool TALL>
-    static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
-                         Ahead ahead) {
+    // Sums of 16 rows, or where TALL of 32; where `more` on top of those that are there. Reads and writes whole tiles:
+    // rows past the last are buffer to spare, and their sums are ignored.
+    template <bool TALL, class Meanwhile>
+    [[gnu::noinline]] static void products(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
+                                           bool more, int32_t* sums, Ahead& ahead, Meanwhile& meanwhile) {
         constexpr int64_t SUM_STRIDE = COLUMNS * sizeof(int32_t);
         fence();
-        _tile_zero(0);
-        _tile_zero(1);
+        if (more) {
+            _tile_loadd(0, sums, SUM_STRIDE);
+            _tile_loadd(1, sums + 16, SUM_STRIDE);
+        } else {
+            _tile_zero(0);
+            _tile_zero(1);
+        }
         if constexpr (TALL) {
-            _tile_zero(2);
-            _tile_zero(3);
+            if (more) {
+                _tile_loadd(2, sums + 16 * COLUMNS, SUM_STRIDE);
+                _tile_loadd(3, sums + 16 * COLUMNS + 16, SUM_STRIDE);
+            } else {
+                _tile_zero(2);
+                _tile_zero(3);
+            }
         }
         for (int64_t i = 0; i < k; i += 64, panel += 2 * BYTES) {
-            ahead.fetch<STEP_BYTES>();
+            ahead.fetch_lines();
+            meanwhile();
             _tile_loadd(6, panel, 64);
             _tile_stream_loadd(4, a + i, stride);
             _tile_dpbusd(0, 4, 6);
@@ -72,10 +86,30 @@ struct Tiles : PlainTiles<Activation> {
         fence();
     }
 
+    static int64_t steps(int64_t rows, int64_t k) { return (rows + 31) / 32 * (k / 64); }
+
+    // 32 rows after 32 rows with a chunk of k, then with the next on top.
+    struct Nothing {
+        void operator()() const {}
+    };
+    template <class Meanwhile = Nothing>
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
-                    Ahead ahead) {
-        rows > 16 ? products<true>(a, stride, panel, k, sums, ahead)
-                  : products<false>(a, stride, panel, k, sums, ahead);
+                    Ahead ahead, Meanwhile meanwhile = {}) {
+        ahead.step /= (rows + 31) / 32;
+        const int64_t chunks = (k + CHUNK - 1) / CHUNK;
+        for (int64_t c = 0; c < chunks; ++c) {
+            const int64_t first = round_up(k * c / chunks, 64), some = round_up(k * (c + 1) / chunks, 64) - first;
+            const int8_t* const weights = panel + first * COLUMNS;
+            int64_t row = 0;
+            for (; rows - row > 16; row += 32) {
+                products<true>(a + row * stride + first, stride, weights, some, c > 0, sums + row * COLUMNS, ahead,
+                               meanwhile);
+            }
+            if (row < rows) {
+                products<false>(a + row * stride + first, stride, weights, some, c > 0, sums + row * COLUMNS, ahead,
+                                meanwhile);
+            }
+        }
     }
 };
 
