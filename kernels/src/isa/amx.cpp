@@ -1,8 +1,10 @@
 // AMX int8 (Sapphire Rapids and later): 16 x 64 bytes of activations by 64 x 16 weights in one instruction. Two tiles
 // of rows by two of columns: each loaded tile is used twice.
+#include "simd_avx512.h"
+
 #include "cpu.h"
 #include "tiles.h"
-#include "words_avx512.h"
+#include "words_limbs.h"
 
 namespace {
 
@@ -19,7 +21,18 @@ struct alignas(64) TileConfig {
 // GCC's intrinsics do not say that they read or write memory.
 inline void fence() { asm volatile("" ::: "memory"); }
 
+// Tile registers are ours while one of these lives; released, a thread switch does not have to save them.
+struct TileSession {
+    TileSession() {
+        const TileConfig config;
+        fence();
+        _tile_loadconfig(&config);
+    }
+    ~TileSession() { _tile_release(); }
+};
+
 struct Tiles : PlainTiles<Activation> {
+    using Session = TileSession;
     static constexpr int64_t ROWS = 128, STEP = 32, COLUMNS = 32, DEPTH = 64;
     static constexpr bool INTERLEAVES = true;
     static constexpr int64_t CHUNK = 768;  // of k, so that a panel's part stays in the first-level cache for all rows
@@ -29,16 +42,6 @@ struct Tiles : PlainTiles<Activation> {
     static constexpr int64_t place(int64_t k, int64_t column) {
         return k / 64 * (2 * BYTES) + column / 16 * BYTES + k % 64 / 4 * 64 + column % 16 * 4 + k % 4;
     }
-
-    // Tile registers are ours while one of these lives; released, a thread switch does not have to save them.
-    struct Session {
-        Session() {
-            const TileConfig config;
-            fence();
-            _tile_loadconfig(&config);
-        }
-        ~Session() { _tile_release(); }
-    };
 
     // Sums of 16 rows, or where TALL of 32; where `more` on top of those that are there. Reads and writes whole tiles:
     // rows past the last are buffer to spare, and their sums are ignored.
@@ -108,6 +111,53 @@ struct Tiles : PlainTiles<Activation> {
             if (row < rows) {
                 products<false>(a + row * stride + first, stride, weights, some, c > 0, sums + row * COLUMNS, ahead,
                                 meanwhile);
+            }
+        }
+    }
+};
+
+struct WordLayout {
+    static constexpr int64_t BLOCK = 64, LOW = 16 * 64;
+    static constexpr int64_t place(int64_t k, int64_t lane) { return k / 64 * 2 * LOW + k % 64 / 4 * 64 + lane * 4; }
+};
+
+// 16 rows by 16 columns at a time: registers 0 to 3 hold the sums of high by high, high by low, low by high, low by low
+// (one register for two would make each product wait for the one before it).
+struct Words : LimbWords<WordLayout> {
+    using Session = TileSession;
+    static constexpr int64_t ROWS = 16, PANELS = 4, DEPTH = 64;
+
+    static void run(int64_t rows, const int16_t* a, int64_t stride, const int16_t* panel, int64_t k, int64_t panels,
+                    int32_t* sums) {
+        alignas(64) uint32_t parts[4][ROWS * LANES];
+        for (int64_t p = 0; p < panels; ++p, sums += LANES) {
+            fence();
+            _tile_zero(0);
+            _tile_zero(1);
+            _tile_zero(2);
+            _tile_zero(3);
+            for (int64_t i = 0; i < k; i += 64, panel += 64 * LANES) {
+                _tile_loadd(4, a + i, 2 * stride);
+                _tile_loadd(6, panel, 64);
+                _tile_dpbssd(0, 4, 6);
+                _tile_loadd(7, panel + WordLayout::LOW / 2, 64);
+                _tile_dpbssd(1, 4, 7);
+                _tile_loadd(5, a + i + 32, 2 * stride);
+                _tile_dpbssd(2, 5, 6);
+                _tile_dpbssd(3, 5, 7);
+            }
+            _tile_stored(0, parts[0], 64);
+            _tile_stored(1, parts[1], 64);
+            _tile_stored(2, parts[2], 64);
+            _tile_stored(3, parts[3], 64);
+            fence();
+            for (int64_t r = 0; r < rows; ++r) {
+                uint32_t total[LANES];
+                for (int64_t lane = 0; lane < LANES; ++lane) {
+                    const int64_t i = r * LANES + lane;
+                    total[lane] = (parts[0][i] << 16) + ((parts[1][i] + parts[2][i]) << 8) + parts[3][i];
+                }
+                memcpy(sums + r * PANELS * LANES, total, sizeof total);
             }
         }
     }
