@@ -6,7 +6,7 @@
 A model, not a measurement: everything is in the first-level cache, every branch is foreseen, and LLVM's tables are
 taken for true. What is modelled: one turn of the tile's inner loop, for each number of rows, as the compiler of this
 machine (or its cross compiler for Arm) makes it. Where the compiler has put a tile in several places, the slowest.
-The peak is that of the instruction that multiplies, alone, by the same tables.
+The peak is that of the instruction that multiplies, alone, by the same tables. Words: attention's products, of 16 bits.
 AMX is modelled on Ice Lake's ports, with the costs of tiles in Intel's manual (model.py).
 """
 
@@ -48,7 +48,7 @@ def _text(found: dict[str, Any]) -> str:
     titles = ["", "processor", "rows", "cycles", "multiply-adds a cycle", "of the peak", "bound by", "on the stack"]
     rows = [
         [
-            line["isa"],
+            line["isa"] + (", words" if line["words"] else ""),
             line["processor"] + (" \\*" if line["processor"] in DOUBTS else ""),
             str(line["rows"]),
             _range(line["best_cycles"], line["cycles"]),
@@ -73,7 +73,7 @@ def _range(best: float, worst: float) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = commands.parser("mca", __doc__)
-    names = [isa.name for isa in ISAS]
+    names = list(dict.fromkeys(isa.name for isa in ISAS))
     parser.add_argument("--isa", type=commands.names, default=names, help="names, with commas between; default: all")
     parser.add_argument("--kernels", type=Path, default=PROJECT / "kernels", help="their sources")
     parser.add_argument("--out", type=Path, default=results.RESULTS / "mca.json", help="results file")

@@ -59,7 +59,7 @@ def costs(loops: Sequence[Loop], processor: str, *, arm: bool) -> list[Cost]:
 
 def reciprocal_throughput(instruction: str, processor: str, *, arm: bool) -> float:
     """Cycles from one instruction to the next of its kind."""
-    if opcode(instruction) == "tdpbusd":
+    if opcode(instruction).startswith("tdpb"):
         return TILE_PEAK
     report = _report(_region([instruction]), processor, arm=arm)
     return float(report["CodeRegions"][0]["InstructionInfoView"]["InstructionList"][0]["RThroughput"])
@@ -77,7 +77,7 @@ def _stand_in(instruction: str) -> list[str]:
         return [f"vmovups {operands[0]}, {tiles[0]}"] * 16
     if name == "tilestored":
         return [f"vmovups {tiles[0]}, {operands[1]}"] * 16
-    if name == "tdpbusd":
+    if name.startswith("tdpb"):
         weights, activations, sums = tiles
         return [f"vpxord {weights}, {activations}, %zmm31", f"vdivpd %zmm31, {sums}, {sums}"]
     if name == "tilezero":
@@ -87,7 +87,7 @@ def _stand_in(instruction: str) -> list[str]:
 
 def _chained(loop: Loop, cost: Cost) -> Cost:
     """Not less than the products of one tile of sums take, one after the other."""
-    sums = [instruction.split(",")[-1] for instruction in loop.instructions if opcode(instruction) == "tdpbusd"]
+    sums = [instruction.split(",")[-1] for instruction in loop.instructions if opcode(instruction).startswith("tdpb")]
     least = TILE_LATENCY * max((sums.count(tile) for tile in sums), default=0)
     return cost if cost.cycles >= least else Cost(float(least), DEPENDENCIES)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.mca import model
-from benchmarks.mca.assembly import ARM, Loop, compile_isa, loops
+from benchmarks.mca.assembly import ARM, Loop, compile_isa, loops, opcode
 
 
 @dataclass(frozen=True)
 class Isa:
-    """What tells a tile's loop, and what a turn of it does."""
+    """What tells the loop of a tile, and what a turn of it does."""
 
     name: str
     instruction: str  # that multiplies, in the assembly
@@ -21,22 +22,28 @@ class Isa:
     row: int  # multiply-adds of one row of the tile in a turn
     processors: tuple[str, ...]
     arm: bool = False
+    words: bool = False  # attention's products of 16 bits, of which only the largest tile is taken
 
 
+_AVX512, _AVX2 = ("icelake-server", "sapphirerapids", "znver4"), ("znver3", "alderlake")
+_I8MM, _DOTPROD = ("neoverse-v1", "neoverse-n2", "apple-m2"), ("neoverse-n1", "apple-m2")
+_ZMM, _YMM = "%zmm0, %zmm1, %zmm2", "%ymm0, %ymm1, %ymm2"
+_SMMLA, _SDOT = "smmla v0.4s, v1.16b, v2.16b", "sdot v0.4s, v1.16b, v2.4b[0]"
+
+# A product of words is four of bytes where bytes are what is multiplied.
 ISAS = (
     Isa("amx", "tdpbusd", "tdpbusd %tmm0, %tmm1, %tmm2", 16 * 16 * 64, 32 * 64, ("icelake-server",)),
-    Isa(
-        "avx512vnni",
-        "vpdpbusd",
-        "vpdpbusd %zmm0, %zmm1, %zmm2",
-        64,
-        32 * 4,
-        ("icelake-server", "sapphirerapids", "znver4"),
-    ),
-    Isa("avxvnni", "vpdpbusd", "{vex} vpdpbusd %ymm0, %ymm1, %ymm2", 32, 16 * 4, ("alderlake",)),
-    Isa("avx2", "vpmaddubsw", "vpmaddubsw %ymm0, %ymm1, %ymm2", 32, 16 * 8, ("znver3", "alderlake")),
-    Isa("i8mm", "smmla", "smmla v0.4s, v1.16b, v2.16b", 32, 16 * 8, ("neoverse-v1", "neoverse-n2", "apple-m2"), True),
-    Isa("dotprod", "sdot", "sdot v0.4s, v1.16b, v2.4b[0]", 16, 16 * 16, ("neoverse-n1", "apple-m2"), True),
+    Isa("amx", "tdpbssd", "tdpbssd %tmm0, %tmm1, %tmm2", 16 * 16 * 16, 16 * 64, ("icelake-server",), words=True),
+    Isa("avx512vnni", "vpdpbusd", f"vpdpbusd {_ZMM}", 64, 32 * 4, _AVX512),
+    Isa("avx512vnni", "vpdpwssd", f"vpdpwssd {_ZMM}", 32, 32 * 2, _AVX512, words=True),
+    Isa("avxvnni", "vpdpbusd", f"{{vex}} vpdpbusd {_YMM}", 32, 16 * 4, ("alderlake",)),
+    Isa("avxvnni", "vpdpwssd", f"{{vex}} vpdpwssd {_YMM}", 16, 16 * 2, ("alderlake",), words=True),
+    Isa("avx2", "vpmaddubsw", f"vpmaddubsw {_YMM}", 32, 16 * 8, _AVX2),
+    Isa("avx2", "vpmaddwd", f"vpmaddwd {_YMM}", 16, 16 * 2, _AVX2, words=True),
+    Isa("i8mm", "smmla", _SMMLA, 32, 16 * 8, _I8MM, arm=True),
+    Isa("i8mm", "smmla", _SMMLA, 8, 8 * 8, _I8MM, arm=True, words=True),
+    Isa("dotprod", "sdot", _SDOT, 16, 16 * 16, _DOTPROD, arm=True),
+    Isa("dotprod", "sdot", _SDOT, 4, 16 * 16, _DOTPROD, arm=True, words=True),
 )
 
 # Where LLVM's tables (14 to 22) are known not to be the processor's.
@@ -51,16 +58,18 @@ def tiles(isa: Isa, assembly: str) -> dict[int, list[Loop]]:
     """Rows of a tile -> its loops: one for each place where the compiler has put it. Not the one that measures."""
     found: dict[int, dict[tuple[str, ...], Loop]] = {}
     for loop in loops(assembly, isa.instruction):
+        words = "Words" in loop.function or isa.instruction == "tdpbssd"
         rows, rest = divmod(loop.count(isa.instruction) * isa.products, isa.row)
-        if rows and not rest and "peak" not in loop.function:
-            shape = tuple(instruction.split()[0] for instruction in loop.instructions)
+        if rows and not rest and words == isa.words and "peak" not in loop.function:
+            shape = tuple(opcode(instruction) for instruction in loop.instructions)
             found.setdefault(rows, {}).setdefault(shape, loop)
-    return {rows: list(found[rows].values()) for rows in sorted(found)}
+    heights = [max(found)] if isa.words and found else sorted(found)
+    return {rows: list(found[rows].values()) for rows in heights}
 
 
 def measure(isa: Isa, kernels: Path) -> list[dict[str, Any]]:
     """A line for each processor and height: of several loops the slowest. None for processors that LLVM has not."""
-    found = tiles(isa, compile_isa(kernels, isa.name, ARM if isa.arm else ()))
+    found = tiles(isa, _assembly(kernels, isa.name, isa.arm))
     if not found:
         raise ValueError(f"{isa.name}: no inner loop with {isa.instruction}.")
     lines = []
@@ -76,6 +85,7 @@ def measure(isa: Isa, kernels: Path) -> list[dict[str, Any]]:
                 {
                     "isa": isa.name,
                     "processor": processor,
+                    "words": isa.words,
                     "rows": rows,
                     "cycles": round(worst.cycles, 2),
                     "best_cycles": round(min(cost.cycles for cost in costs), 2),
@@ -88,3 +98,8 @@ def measure(isa: Isa, kernels: Path) -> list[dict[str, Any]]:
                 }
             )
     return lines
+
+
+@functools.cache
+def _assembly(kernels: Path, name: str, arm: bool) -> str:
+    return compile_isa(kernels, name, ARM if arm else ())

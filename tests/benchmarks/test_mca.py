@@ -118,7 +118,7 @@ def test_the_command_finds_every_height_of_a_tile(isa: str, tmp_path: Path, caps
     said = capsys.readouterr()
     assert code == 0, said.err
     assert "nothing here was measured" in said.out
-    lines = json.loads(out.read_text())["tiles"]
+    lines = [line for line in json.loads(out.read_text())["tiles"] if not line["words"]]
     heights = {"avx512vnni": set(range(1, 13)), "i8mm": {2, 4, 6}}[isa]
     assert {line["rows"] for line in lines} == heights
     assert all(line["cycles"] > 0 for line in lines)

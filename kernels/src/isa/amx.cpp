@@ -9,7 +9,6 @@
 namespace {
 
 using Activation = uint8_t;
-using instructor::round_up;
 
 // Tile registers: 0 to 3 hold sums (rows x columns: 0 1 / 2 3), 4 and 5 activations, 6 and 7 weights.
 struct alignas(64) TileConfig {

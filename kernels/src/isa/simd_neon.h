@@ -78,6 +78,10 @@ inline int8x16_t whole_numbers(F x) {
     const int8x8_t high = vqmovn_s16(vcombine_s16(words[2], words[3]));
     return vcombine_s8(low, high);
 }
+// Sums of words, of those of their bytes: high by high, high by low and low by high, low by low.
+inline int32x4_t words(int32x4_t high, int32x4_t middle, int32x4_t low) {
+    return vaddq_s32(vaddq_s32(vshlq_n_s32(high, 16), vshlq_n_s32(middle, 8)), low);
+}
 inline void store_whole(int8_t* p, F x) { vst1q_s8(p, whole_numbers(x)); }
 
 }  // namespace
