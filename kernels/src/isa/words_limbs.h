@@ -15,53 +15,58 @@ struct LimbWords {
 
     static void arrange(int16_t* row, int64_t k) {
         for (int64_t i = 0; i < k; i += Layout::BLOCK) {
-            int8_t high[Layout::BLOCK], low[Layout::BLOCK];
-            for (int64_t j = 0; j < Layout::BLOCK; ++j) {
-                high[j] = static_cast<int8_t>((row[i + j] + 128) >> 8);
-                low[j] = static_cast<int8_t>(row[i + j]);
-            }
-            memcpy(row + i, high, sizeof high);
-            memcpy(row + i + Layout::BLOCK / 2, low, sizeof low);
+            const Bytes bytes(row + i);
+            memcpy(row + i, &bytes, sizeof bytes);
         }
     }
 
     static void pack(const int16_t* numbers, int64_t stride, int64_t k, int64_t columns, int16_t* panels) {
         for (int64_t i = 0; i < k; i += 4, numbers += 4 * stride) {
             for (int64_t column = 0; column < columns; column += LANES) {
-                uint32_t high[LANES] = {}, low[LANES] = {};
-                for (int j = 0; j < 4; ++j) {
-                    const int16_t* from = numbers + j * stride + column;
-                    for (int64_t lane = 0; lane < LANES; ++lane) {
-                        high[lane] |= byte((from[lane] + 128) >> 8, j);
-                        low[lane] |= byte(from[lane], j);
-                    }
+                const int16_t* const rows[] = {numbers + column, numbers + stride + column,
+                                               numbers + 2 * stride + column, numbers + 3 * stride + column};
+                int32_t high[LANES], low[LANES];
+                for (int64_t lane = 0; lane < LANES; ++lane) {
+                    const int32_t x[] = {rows[0][lane], rows[1][lane], rows[2][lane], rows[3][lane]};
+                    high[lane] = four((x[0] + 128) >> 8, (x[1] + 128) >> 8, (x[2] + 128) >> 8, (x[3] + 128) >> 8);
+                    low[lane] = four(x[0], x[1], x[2], x[3]);
                 }
-                char* out = reinterpret_cast<char*>(panels + column * k);
-                for (int64_t lane = 0; lane < LANES; ++lane) put(out, i, lane, high[lane], low[lane]);
+                for (int64_t lane = 0; lane < LANES; ++lane) {
+                    put(panels + column * k, i, lane, &high[lane], &low[lane]);
+                }
             }
         }
     }
 
     static void pack_turned(const int16_t* numbers, int64_t stride, int64_t k, int64_t columns, int16_t* panels) {
         for (int64_t column = 0; column < columns; ++column, numbers += stride) {
-            char* out = reinterpret_cast<char*>(panels + column / LANES * LANES * k);
-            for (int64_t i = 0; i < k; i += 4) {
-                uint32_t high = 0, low = 0;
-                for (int j = 0; j < 4; ++j) {
-                    high |= byte((numbers[i + j] + 128) >> 8, j);
-                    low |= byte(numbers[i + j], j);
+            for (int64_t i = 0; i < k; i += Layout::BLOCK) {
+                const Bytes bytes(numbers + i);
+                for (int64_t j = 0; j < Layout::BLOCK; j += 4) {
+                    put(panels + column / LANES * LANES * k, i + j, column % LANES, bytes.high + j, bytes.low + j);
                 }
-                put(out, i, column % LANES, high, low);
             }
         }
     }
 
 private:
-    static uint32_t byte(int32_t x, int place) { return (static_cast<uint32_t>(x) & 0xff) << 8 * place; }
-    static void put(char* panel, int64_t k, int64_t lane, uint32_t high, uint32_t low) {
-        char* const out = panel + Layout::place(k, lane);
-        memcpy(out, &high, sizeof high);
-        memcpy(out + Layout::LOW, &low, sizeof low);
+    struct Bytes {
+        int8_t high[Layout::BLOCK], low[Layout::BLOCK];
+
+        explicit Bytes(const int16_t* numbers) {
+            for (int64_t i = 0; i < Layout::BLOCK; ++i) high[i] = static_cast<int8_t>((numbers[i] + 128) >> 8);
+            for (int64_t i = 0; i < Layout::BLOCK; ++i) low[i] = static_cast<int8_t>(numbers[i]);
+        }
+    };
+
+    static int32_t four(int32_t a, int32_t b, int32_t c, int32_t d) {
+        const uint32_t low = (static_cast<uint32_t>(a) & 0xff) | (static_cast<uint32_t>(b) & 0xff) << 8;
+        return static_cast<int32_t>(low | (static_cast<uint32_t>(c) & 0xff) << 16 | static_cast<uint32_t>(d) << 24);
+    }
+    static void put(int16_t* panel, int64_t k, int64_t lane, const void* high, const void* low) {
+        char* const out = reinterpret_cast<char*>(panel) + Layout::place(k, lane);
+        memcpy(out, high, 4);
+        memcpy(out + Layout::LOW, low, 4);
     }
 };
 
