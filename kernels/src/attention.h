@@ -12,7 +12,8 @@ namespace {
 
 using namespace instructor;
 
-constexpr float WORD = 32767, VALUE = 4095;  // the largest attention weight and value
+// The largest attention weight and value; as 256 times a byte and another, both signed, a number is at most 32639.
+constexpr float WORD = 32639, VALUE = 4095;
 // 2^31 / VALUE, less 2 % for roundings of the sum of the weights
 constexpr float MOST_WEIGHED = 514000;
 static_assert(MOST_WEIGHED * 1.01f * VALUE < 2147483648.0f);

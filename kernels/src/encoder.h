@@ -106,7 +106,7 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
     const int64_t d = model.config.d_model, padded = model.layers[0].qkv.k_padded;
     for (int64_t row = mine.first; row < mine.last; ++row) {
         rms_norm(w.x + row * w.x_stride, gain, d, model.config.layer_norm_epsilon, w.row);
-        w.a_scale[row] = quantize_row(w.row, d, padded, false, w.a + row * Tiles::stride(padded));
+        w.a_scale[row] = quantize_row(w.row, d, padded, false, Tiles::row(w.a, Tiles::stride(padded), row));
     }
 }
 
@@ -135,7 +135,7 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
     team.share(unit.rows, [&](Range rows) {
         for (int64_t row = rows.first; row < rows.last; ++row) {
             w.a_scale[row] = quantize_row(w.qkv + row * w.qkv_stride, layer.o.k, layer.o.k_padded, false,
-                                          w.a + row * Tiles::stride(layer.o.k_padded));
+                                          Tiles::row(w.a, Tiles::stride(layer.o.k_padded), row));
         }
     });
     share_panels(unit.rows, layer.o, layer.wi, team, [&](Range rows, Range columns, const int8_t* then) {
@@ -180,7 +180,7 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
         team.share(count, [&](Range rows) {
             for (int64_t row = rows.first; row < rows.last; ++row) {
                 const float scale = quantize_row(w.inner + row * w.inner_stride, layer.wo.k, layer.wo.k_padded, !gated,
-                                                 w.f + row * Tiles::stride(layer.wo.k_padded));
+                                                 Tiles::row(w.f, Tiles::stride(layer.wo.k_padded), row));
                 w.f_scale[row] = gated ? scale : scale * a_scale[row];
             }
         });

@@ -4,10 +4,14 @@
 //   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
 //   Tiles::place(k, column)            where a weight lies in its panel
 //   Tiles::stride(k)                   Activations from one row to the next
+//   Tiles::row(a, stride, index)       where a row begins that is written
+//   Tiles::put(row, i, F)              writes whole numbers i ... i + LANES - 1 of a row
 //   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
 //   Tiles::Session                     lives around calls of run
 //   Tiles::STEP_BYTES                  of a panel that a step of the tile's loop reads
 //   Tiles::run(rows, a, stride, panel, k, sums, ahead)  int32 [rows, COLUMNS], rows <= ROWS
+//   Tiles::INTERLEAVES                 run has one argument more, which it calls steps(rows, k) times meanwhile: where
+//                                      products are another unit's, which works on while vectors are turned into floats
 #pragma once
 
 #include "model.h"
@@ -16,7 +20,7 @@ namespace {
 
 using namespace instructor;
 
-static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::ROWS <= TILE_ROWS, "buffers are made for these");
+static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::STEP <= TILE_ROWS, "buffers are made for these");
 static_assert(Tiles::ROWS % Tiles::STEP == 0, "a height that is rounded up stays within a tile");
 
 inline void pack(const int8_t* weight, int64_t stride, Product& product, int64_t panel) {
@@ -42,18 +46,36 @@ inline const int8_t* panel_of(const Product& w, int64_t panel) {
 
 // then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
 // finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
-template <class Finish>
+template <class Finish, class T = Tiles>
 inline void multiply(const Activation* a, Range rows, const Product& w, Range panels, const int8_t* then,
                      Finish finish) {
     [[maybe_unused]] const Tiles::Session session;
-    alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
+    alignas(64) int32_t sums[Tiles::INTERLEAVES ? 2 : 1][Tiles::ROWS * Tiles::COLUMNS];
+    struct Part {
+        const int32_t* sums;
+        int64_t row, height, column;
+    } last{};  // where interleaved: what was multiplied before, whose sums become floats while others are multiplied
+    int64_t turn = 0;
+    const auto settle = [&](const Part& part, int64_t from, int64_t to) {
+        for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
+            const int64_t column = part.column + c;
+            const F scale = load(w.scales + column);
+            for (int64_t r = from; r < to; ++r) {
+                const F whole = difference(part.sums + r * Tiles::COLUMNS + c, w.correction + column);
+                finish(part.row + r, column, mul(whole, scale));
+            }
+        }
+    };
     const int64_t stride = Tiles::stride(w.k_padded);
     const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
     int64_t block = w.pass_bytes / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
     const int64_t wanted = rows.last - rows.first, blocks = (wanted + block - 1) / block;
+    const auto block_begin = [&](int64_t b) {
+        return b < blocks ? rows.first + round_up(wanted * b / blocks, Tiles::STEP) : rows.last;
+    };
     for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t first = rows.first + wanted * b / blocks, count = rows.first + wanted * (b + 1) / blocks - first;
+        const int64_t first = block_begin(b), count = block_begin(b + 1) - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
             const int8_t* const weights = panel_of(w, panel);
@@ -66,30 +88,41 @@ inline void multiply(const Activation* a, Range rows, const Product& w, Range pa
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t row = begin(t), height = begin(t + 1) - row;
                 const Ahead ahead{next + bytes * t / tiles, Tiles::STEP_BYTES / tiles};
-                Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, sums, ahead);
-                for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
-                    const int64_t column = panel * Tiles::COLUMNS + c;
-                    const F scale = load(w.scales + column);
-                    for (int64_t r = 0; r < height; ++r) {
-                        const F whole = difference(sums + r * Tiles::COLUMNS + c, w.correction + column);
-                        finish(row + r, column, mul(whole, scale));
-                    }
+                int32_t* const own = sums[Tiles::INTERLEAVES ? turn++ % 2 : 0];
+                const Part part{own, row, height, panel * Tiles::COLUMNS};
+                const auto run = [&](auto... more) {
+                    Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, own, ahead,
+                               more...);
+                };
+                if constexpr (T::INTERLEAVES) {
+                    const int64_t steps = T::steps(height, w.k_padded), some = (last.height + steps - 1) / steps;
+                    int64_t done = 0;
+                    run([&]() __attribute__((noinline)) {  // within the tile's loop both would spill
+                        const int64_t from = done, to = from + some;
+                        done = to < last.height ? to : last.height;
+                        settle(last, from, done);
+                    });
+                    last = part;
+                } else {
+                    run();
+                    settle(part, 0, height);
                 }
             }
         }
     }
+    if constexpr (T::INTERLEAVES) settle(last, 0, last.height);
 }
 
 // Multiplications of the tile alone, on data that stays in the first-level cache. The activations are small and
 // positive: AVX2 has the least work with these.
 inline int64_t peak(int64_t repeats) {
-    constexpr int64_t K = 512, STRIDE = Tiles::stride(K);
+    constexpr int64_t K = 512, STRIDE = Tiles::stride(K), ROWS = Tiles::ROWS < TILE_ROWS ? Tiles::ROWS : TILE_ROWS;
     // As opaque as in the model: for constants GCC makes another tile, which spills (a third of the speed with VNNI).
     int64_t k = K, stride = STRIDE;
     asm volatile("" : "+r"(k), "+r"(stride));
     alignas(64) int8_t weights[K * Tiles::COLUMNS];
     alignas(64) Activation activations[TILE_ROWS * STRIDE];
-    alignas(64) int32_t sums[Tiles::ROWS * Tiles::COLUMNS];
+    alignas(64) int32_t sums[ROWS * Tiles::COLUMNS];
     uint32_t seed = 1;
     for (int8_t& weight : weights) weight = static_cast<int8_t>((seed = seed * 1664525u + 1013904223u) >> 24);
     for (Activation& value : activations) value = static_cast<Activation>((seed = seed * 1664525u + 1013904223u) >> 26);
@@ -97,10 +130,10 @@ inline int64_t peak(int64_t repeats) {
     [[maybe_unused]] const Tiles::Session session;
     volatile int32_t sink = 0;
     for (int64_t i = 0; i < repeats; ++i) {
-        Tiles::run(Tiles::ROWS, activations, stride, weights, k, sums, Ahead{weights, 0});
-        sink = sink + sums[i % (Tiles::ROWS * Tiles::COLUMNS)];
+        Tiles::run(ROWS, activations, stride, weights, k, sums, Ahead{weights, 0});
+        sink = sink + sums[i % (ROWS * Tiles::COLUMNS)];
     }
-    return repeats * K * Tiles::COLUMNS * Tiles::ROWS;
+    return repeats * K * Tiles::COLUMNS * ROWS;
 }
 
 }  // namespace

@@ -65,18 +65,21 @@ inline void rms_norm(const float* x, const float* gain, int64_t n, float epsilon
 inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positive, Activation* out) {
     const int64_t whole = n / LANES * LANES;
     const F rest = load_part(x + whole, n - whole);
-    F highest = abs(rest);
-    for (int64_t i = 0; i < whole; i += LANES) highest = max(highest, abs(load(x + i)));
-    const float measured = largest(highest);
+    F highest[4] = {abs(rest), abs(rest), abs(rest), abs(rest)};  // one would wait for each of its maxima
+    int64_t searched = 0;
+    for (; searched + 4 * LANES <= whole; searched += 4 * LANES) {
+        for (int i = 0; i < 4; ++i) highest[i] = max(highest[i], abs(load(x + searched + i * LANES)));
+    }
+    for (; searched < whole; searched += LANES) highest[0] = max(highest[0], abs(load(x + searched)));
+    const float measured = largest(max(max(highest[0], highest[1]), max(highest[2], highest[3])));
     const float reach = measured > TINY ? measured : TINY;
     const float levels = positive ? 255.0f : 127.0f;
     const F steps = set(levels / reach), high = set(levels), low = set(positive ? 0.0f : -127.0f);
     const F zero = set(static_cast<float>(positive ? Tiles::ZERO_POSITIVE : Tiles::ZERO_SIGNED));
-    for (int64_t i = 0; i < whole; i += LANES) {
-        store_whole(out + i, add(max(min(nearest(mul(load(x + i), steps)), high), low), zero));
-    }
-    memset(out + whole, 0, static_cast<size_t>(padded - whole) * sizeof(Activation));
-    if (n > whole) store_whole(out + whole, add(max(min(nearest(mul(rest, steps)), high), low), zero));
+    const auto quantized = [&](F some) { return add(max(min(nearest(mul(some, steps)), high), low), zero); };
+    for (int64_t i = 0; i < whole; i += LANES) Tiles::put(out, i, quantized(load(x + i)));
+    if (n > whole) Tiles::put(out, whole, quantized(rest));
+    for (int64_t i = round_up(n, LANES); i < padded; i += LANES) Tiles::put(out, i, set(0.0f));
     Tiles::arrange(out, padded);
     return reach * static_cast<float>(positive ? 1.0 / 255 : 1.0 / 127);
 }

@@ -1,4 +1,4 @@
-// What tiles of several instruction sets have in common.
+// What tiles of several instruction sets have in common. Needs F.
 #pragma once
 
 #include <stdint.h>
@@ -13,6 +13,11 @@ struct Ahead {
     const int8_t* at;
     int64_t step;
 
+    // No more lines than the step has: where it has many.
+    void fetch_lines() {
+        for (const int8_t* const end = at + step; at < end; at += 64) __builtin_prefetch(at, 0, 2);
+    }
+
     template <int64_t BYTES>
     void fetch() {
         // To the second-level cache: the first has no room for a panel beside the one at hand.
@@ -25,11 +30,14 @@ struct Ahead {
 template <class Activation>
 struct PlainTiles {
     static constexpr int64_t STEP = 1;
+    static constexpr bool INTERLEAVES = false;
     struct Session {};
     static constexpr int64_t stride(int64_t k) {
         constexpr int64_t size = sizeof(Activation);
         return instructor::row_stride(k * size) / size;
     }
+    static Activation* row(Activation* a, int64_t stride, int64_t index) { return a + index * stride; }
+    static void put(Activation* row, int64_t i, F x) { store_whole(row + i, x); }
     static void arrange(Activation*, int64_t) {}
 };
 

@@ -18,14 +18,18 @@ namespace {
 
 using namespace instructor;
 
-// Panels of two numbers of each column beside each other: what an instruction multiplies and adds at once.
-struct WordPairs {
+struct WholeNumbers {
     using Number = int16_t;
     using Sum = int32_t;
     static constexpr bool WHOLE = true;
-    static constexpr int64_t COLUMNS = LANES, DEPTH = 2;
+    static constexpr int64_t COLUMNS = LANES;
     struct Session {};
     static void put(int16_t* p, F x) { store_nearest(p, x); }
+};
+
+// Panels of two numbers of each column beside each other: what an instruction multiplies and adds at once.
+struct WordPairs : WholeNumbers {
+    static constexpr int64_t DEPTH = 2;
     static void arrange(int16_t*, int64_t) {}
 
     static void pack(const int16_t* numbers, int64_t n, int64_t k, int16_t* panels) {

@@ -72,11 +72,16 @@ int main(int argc, char** argv) {
         }
         must(ik_self_check(isa, message, sizeof message), "self-check");
         for (int round = 0; round < rounds; ++round) {
-            // every few rounds a text of up to 2,048 tokens, on a narrow model
-            const bool lengthy = round % 8 == 7;
-            const int width = lengthy ? 24 : 140, head = lengthy ? 8 : 72;
-            ik_config c{to(width), to(2 * width), to(head), to(3),  to(2),  to(60), to(70),
-                        to(130),   flag(),        flag(),   flag(), flag(), 1e-6f};
+            // every few rounds, on a narrow model, a text of up to 2,048 tokens or products over up to 2,600 numbers
+            const bool lengthy = round % 8 == 7, deep = round % 8 == 3, narrow = lengthy || deep;
+            const int width = narrow ? 24 : 140, head = narrow ? 8 : 72;
+            ik_config c{to(width), to(deep ? 2600 : 2 * width),
+                        to(head),  to(3),
+                        to(2),     to(60),
+                        to(70),    to(130),
+                        flag(),    flag(),
+                        flag(),    flag(),
+                        1e-6f};
             if (!c.dense) c.embedding_dim = c.d_model;
             const RandomModel model(c, random);
             std::vector<int64_t> lengths(static_cast<size_t>(between(0, 9)));

@@ -3,7 +3,7 @@
 
 #include "cpu.h"
 #include "tiles.h"
-#include "words_scalar.h"
+#include "words_limbs.h"
 
 namespace {
 
@@ -22,8 +22,10 @@ struct Tiles : RowTiles<Tiles, Activation> {
         }
     }
 
+    // Out of line: among the numbers of the code around it GCC would spill sums.
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
+    [[gnu::noinline]] static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
+                                       int32_t* sums, Ahead ahead) {
         int32x4_t dot[R][4];
         for (int r = 0; r < R; ++r) {
             for (int c = 0; c < 4; ++c) dot[r][c] = vdupq_n_s32(0);
@@ -40,6 +42,67 @@ struct Tiles : RowTiles<Tiles, Activation> {
         for (int r = 0; r < R; ++r) {
             for (int c = 0; c < 4; ++c) vst1q_s32(sums + r * COLUMNS + 4 * c, dot[r][c]);
         }
+    }
+};
+
+struct WordLayout {
+    static constexpr int64_t BLOCK = 16, LOW = 4 * LANES;
+    static constexpr int64_t place(int64_t k, int64_t lane) { return k / 4 * 2 * LOW + 4 * lane; }
+};
+
+struct Words : LimbWords<WordLayout> {
+    static constexpr int ROWS = 4, PANELS = 1;
+    static constexpr int64_t DEPTH = 16;
+
+    template <int R>
+    struct Sums {
+        int32x4_t high[R][4], middle[R][4], low[R][4];
+    };
+
+    template <int R, int GROUP>
+    static void step(const int8x16_t* x_high, const int8x16_t* x_low, const int8_t* weights, Sums<R>& sums) {
+        weights += GROUP * 2 * WordLayout::LOW;
+        for (int c = 0; c < 4; ++c) {
+            const int8x16_t w_high = vld1q_s8(weights + 16 * c), w_low = vld1q_s8(weights + WordLayout::LOW + 16 * c);
+            for (int r = 0; r < R; ++r) {
+                sums.high[r][c] = vdotq_laneq_s32(sums.high[r][c], w_high, x_high[r], GROUP);
+                sums.middle[r][c] = vdotq_laneq_s32(sums.middle[r][c], w_low, x_high[r], GROUP);
+                sums.middle[r][c] = vdotq_laneq_s32(sums.middle[r][c], w_high, x_low[r], GROUP);
+                sums.low[r][c] = vdotq_laneq_s32(sums.low[r][c], w_low, x_low[r], GROUP);
+            }
+        }
+    }
+
+    template <int R>
+    [[gnu::noinline]] static void tile(const int16_t* a, int64_t stride, const int16_t* panel, int64_t k,
+                                       int32_t* out) {
+        Sums<R> sums;
+        for (int r = 0; r < R; ++r) {
+            for (int c = 0; c < 4; ++c) sums.high[r][c] = sums.middle[r][c] = sums.low[r][c] = vdupq_n_s32(0);
+        }
+        for (int64_t i = 0; i < k; i += 16) {
+            const auto* weights = reinterpret_cast<const int8_t*>(panel + i * LANES);
+            int8x16_t x_high[R], x_low[R];
+            for (int r = 0; r < R; ++r) {
+                x_high[r] = vreinterpretq_s8_s16(vld1q_s16(a + r * stride + i));
+                x_low[r] = vreinterpretq_s8_s16(vld1q_s16(a + r * stride + i + 8));
+            }
+            step<R, 0>(x_high, x_low, weights, sums);
+            step<R, 1>(x_high, x_low, weights, sums);
+            step<R, 2>(x_high, x_low, weights, sums);
+            step<R, 3>(x_high, x_low, weights, sums);
+        }
+        for (int r = 0; r < R; ++r) {
+            for (int c = 0; c < 4; ++c) {
+                vst1q_s32(out + r * LANES + 4 * c, words(sums.high[r][c], sums.middle[r][c], sums.low[r][c]));
+            }
+        }
+    }
+
+    static void run(int64_t rows, const int16_t* a, int64_t stride, const int16_t* panel, int64_t k, int64_t,
+                    int32_t* sums) {
+        for (; rows > 1; rows -= 2, a += 2 * stride, sums += 2 * LANES) tile<2>(a, stride, panel, k, sums);
+        if (rows > 0) tile<1>(a, stride, panel, k, sums);
     }
 };
 

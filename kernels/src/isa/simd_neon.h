@@ -71,12 +71,17 @@ inline float largest(F x) {
 inline void store_nearest(int16_t* p, F x) {
     for (int i = 0; i < 4; ++i) vst1_s16(p + 4 * i, vqmovn_s32(vcvtnq_s32_f32(x.part[i])));
 }
-inline void store_whole(int8_t* p, F x) {
+inline int8x16_t whole_numbers(F x) {
     int16x4_t words[4];
     for (int i = 0; i < 4; ++i) words[i] = vqmovn_s32(vcvtq_s32_f32(x.part[i]));
     const int8x8_t low = vqmovn_s16(vcombine_s16(words[0], words[1]));
     const int8x8_t high = vqmovn_s16(vcombine_s16(words[2], words[3]));
-    vst1q_s8(p, vcombine_s8(low, high));
+    return vcombine_s8(low, high);
 }
+// Sums of words, of those of their bytes: high by high, high by low and low by high, low by low.
+inline int32x4_t words(int32x4_t high, int32x4_t middle, int32x4_t low) {
+    return vaddq_s32(vaddq_s32(vshlq_n_s32(high, 16), vshlq_n_s32(middle, 8)), low);
+}
+inline void store_whole(int8_t* p, F x) { vst1q_s8(p, whole_numbers(x)); }
 
 }  // namespace

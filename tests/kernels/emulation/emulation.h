@@ -184,19 +184,21 @@ inline void emulated_stored(int index, void* base, int64_t stride) {
 
 inline void emulated_zero(int index) { std::memset(tile(index).bytes, 0, sizeof tile(index).bytes); }
 
-// TDPBUSD: sums[m][n] += sum over k, i of unsigned a[m][4 k + i] * signed b[k][4 n + i]
-inline void emulated_tile_dpbusd(int sums, int a, int b) {
+// TDPBUSD, TDPBSSD: sums[m][n] += sum over k, i of a[m][4 k + i], of type A, * signed b[k][4 n + i], modulo 2^32
+template <class A>
+inline void emulated_tile_dpb(int sums, int a, int b) {
     EmulatedTile &c = tile(sums), &x = tile(a), &y = tile(b);
     if (c.rows != x.rows || x.row_bytes / 4 != y.rows || c.row_bytes != y.row_bytes) {
         std::fprintf(stderr, "tiles that do not fit\n"), std::abort();
     }
     for (int m = 0; m < c.rows; ++m) {
         for (int n = 0; n < c.row_bytes / 4; ++n) {
-            int32_t sum;
+            uint32_t sum;
             std::memcpy(&sum, &c.bytes[m][4 * n], sizeof sum);
             for (int k = 0; k < x.row_bytes / 4; ++k) {
                 for (int i = 0; i < 4; ++i) {
-                    sum += int32_t{x.bytes[m][4 * k + i]} * int32_t{static_cast<int8_t>(y.bytes[k][4 * n + i])};
+                    sum += static_cast<uint32_t>(int32_t{static_cast<A>(x.bytes[m][4 * k + i])} *
+                                                 int32_t{static_cast<int8_t>(y.bytes[k][4 * n + i])});
                 }
             }
             std::memcpy(&c.bytes[m][4 * n], &sum, sizeof sum);
@@ -213,10 +215,12 @@ inline void emulated_tile_dpbusd(int sums, int a, int b) {
 #undef _tile_stored
 #undef _tile_zero
 #undef _tile_dpbusd
+#undef _tile_dpbssd
 #define _tile_loadconfig emulated_loadconfig
 #define _tile_release() (configured = false)
 #define _tile_loadd emulated_loadd
 #define _tile_stream_loadd emulated_loadd
 #define _tile_stored emulated_stored
 #define _tile_zero emulated_zero
-#define _tile_dpbusd emulated_tile_dpbusd
+#define _tile_dpbusd emulated_tile_dpb<uint8_t>
+#define _tile_dpbssd emulated_tile_dpb<int8_t>
