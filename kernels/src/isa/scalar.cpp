@@ -8,7 +8,7 @@ namespace {
 using Activation = int16_t;
 
 struct Tiles : PlainTiles<Activation> {
-    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 1, STEP_BYTES = 0;
+    static constexpr int64_t ROWS = 4, COLUMNS = 16, DEPTH = 16, STEP_BYTES = 0;
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k * COLUMNS + column; }
 

@@ -8,6 +8,8 @@ namespace {
 
 // Rows of a register tile of attention: 12 of 16 registers hold its sums.
 constexpr int QUERIES = 6;
+// The tile of fp32, rows by vectors: 12 of 16 registers hold its sums.
+constexpr int FLOAT_ROWS = 6, FLOAT_VECTORS = 1;
 
 struct F {
     __m256 low, high;

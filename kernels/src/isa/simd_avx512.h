@@ -8,6 +8,8 @@ namespace {
 
 // Rows of a register tile of attention: 12 of 32 registers hold its sums, enough to hide four cycles on two ports.
 constexpr int QUERIES = 12;
+// The tile of fp32, rows by vectors: 24 of 32 registers hold its sums.
+constexpr int FLOAT_ROWS = 12, FLOAT_VECTORS = 2;
 
 struct F {
     __m512 all;

@@ -9,6 +9,8 @@ namespace {
 
 // Rows of a tile of attention.
 constexpr int QUERIES = 6;
+// The tile of fp32, rows by vectors.
+constexpr int FLOAT_ROWS = 4, FLOAT_VECTORS = 1;
 
 struct F {
     float lane[16];
