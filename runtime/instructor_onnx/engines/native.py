@@ -34,8 +34,8 @@ Int64 = npt.NDArray[np.int64]
 WEIGHT_TYPES = frozenset({"float32", "int8", "int4"})  # of the variants that the kernels run
 ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
 EPSILON = "encoder.layer_norm_epsilon"  # a number in the file, beside the weights
-# The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file. One of fp32 has float32
-# everywhere, and no scales.
+# The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file. An fp32 file has
+# float32 everywhere, and no scales.
 WEIGHTS = (
     ("shared.weight", np.int8, np.int8),
     ("shared.weight.scale", np.float32, np.float32),
