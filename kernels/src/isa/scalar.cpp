@@ -14,12 +14,13 @@ struct Tiles : PlainTiles<Activation> {
 
     static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
                     Ahead) {
-        for (int64_t i = 0; i < rows * COLUMNS; ++i) sums[i] = 0;
         for (int64_t r = 0; r < rows; ++r) {
+            int32_t row[COLUMNS] = {};  // of its own: a write through `sums` might change a weight, for all GCC knows
             for (int64_t i = 0; i < k; ++i) {
                 const int32_t x = a[r * stride + i];
-                for (int64_t c = 0; c < COLUMNS; ++c) sums[r * COLUMNS + c] += x * panel[i * COLUMNS + c];
+                for (int64_t c = 0; c < COLUMNS; ++c) row[c] += x * panel[i * COLUMNS + c];
             }
+            memcpy(sums + r * COLUMNS, row, sizeof row);
         }
     }
 };
