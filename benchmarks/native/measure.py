@@ -106,7 +106,8 @@ def measure(options: argparse.Namespace) -> Path:
         found["shapes"][shape], found["limits"] = sum(lengths), limits.highest(timed)
         for name, seconds in alternate(calls).items():
             runs[name].setdefault("milliseconds", {})[shape] = round(1e3 * seconds, 2)
-            if engine_peak := timed[-1]["int8"] if name.endswith("native") else None:
+            kind = "fp32" if name.startswith("fp32") else "int8"  # of int4 too
+            if engine_peak := timed[-1][kind] if name.endswith("native") else None:
                 share = limits.operations(model) * sum(lengths) / seconds / engine_peak
                 runs[name].setdefault("share_of_peak", {})[shape] = round(share, 2)
         results.write(out, found)

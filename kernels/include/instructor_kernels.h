@@ -1,4 +1,4 @@
-/* The INSTRUCTOR encoder on CPUs: T5 encoder, masked mean, Dense and Normalize over packed tokens, in int8.
+/* The INSTRUCTOR encoder on CPUs: T5 encoder, masked mean, Dense and Normalize over packed tokens, in int8 or fp32.
  *
  * Every function that can fail returns IK_OK or an error code, and writes a sentence into `message` (of
  * `message_size` bytes, both may be 0). Nothing here prints, exits, or reads a file or the environment.
@@ -19,9 +19,12 @@
 extern "C" {
 #endif
 
-#define IK_ABI 2 /* changes with every change of a struct or of the order of tensors */
+#define IK_ABI 3 /* changes with every change of a struct or of the order of tensors */
 
 enum { IK_OK = 0, IK_INVALID = 1, IK_UNSUPPORTED = 2, IK_OUT_OF_MEMORY = 3, IK_INTERNAL = 4 };
+
+/* Of a model's products and embedding. */
+enum { IK_INT8 = 0, IK_INT4 = 1, IK_FP32 = 2 };
 
 /* What the model computes; the names are those of T5's config.json. */
 typedef struct {
@@ -36,7 +39,7 @@ typedef struct {
     int32_t gated;        /* 1: gelu_new(x W_0) * (x W_1); 0: relu(x W_i) */
     int32_t dense;        /* 1: a Dense layer maps d_model to embedding_dim */
     int32_t normalize;    /* 1: unit length at the end */
-    int32_t int4;         /* 1: weights of 4 bits in blocks that share a scale; 0: int8 with one scale a column */
+    int32_t weight_type;  /* IK_INT8, with one scale a column; IK_INT4, blocks that share a scale; IK_FP32 */
     float layer_norm_epsilon;
 } ik_config;
 
@@ -68,10 +71,10 @@ IK_API int ik_self_check(int isa, char* message, size_t message_size);
 
 /* Copy and rearrange the weights for `isa`.
  *
- * tensors, row-major, in this order (int8 matrices [in, out] with a float scale for each column; with int4 all but the
- * embedding uint8 [out, blocks, block_size / 2], the lower half of a byte first and 8 higher than the weight, with
+ * tensors, row-major, in this order (int8 matrices [in, out] with a float scale for each column; with IK_INT4 all but
+ * the embedding uint8 [out, blocks, block_size / 2], the lower half of a byte first and 8 higher than the weight, with
  * float16 scales [out, blocks], where block_size is a power of two from 16 to 256 and blocks = ceil(in / block_size);
- * they are expanded to int8 here):
+ * they are expanded to int8 here; with IK_FP32 every matrix and the embedding are float, and there are no scales):
  *   embedding int8 [vocab_size, d_model], its scale float [vocab_size];
  *   position bias float [num_heads, 2 * max_distance + 1]; final norm float [d_model];
  *   with dense: float [d_model, embedding_dim];
@@ -95,10 +98,10 @@ IK_API int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64
                      int threads, float* sentence_embeddings, int64_t sentence_count, float* token_embeddings,
                      int64_t token_count, char* message, size_t message_size);
 
-/* Integer operations a second (a multiplication and an addition are two) of the innermost loop of `isa`, on random
- * data in the first-level cache: what a benchmark calls the machine's peak. */
-IK_API int ik_measure_peak(int isa, int threads, double seconds, double* operations_per_second, char* message,
-                           size_t message_size);
+/* Operations a second (a multiplication and an addition are two) of the innermost loop of `isa` for such weights, on
+ * random data in the first-level cache: what a benchmark calls the machine's peak. */
+IK_API int ik_measure_peak(int isa, int weight_type, int threads, double seconds, double* operations_per_second,
+                           char* message, size_t message_size);
 
 #ifdef __cplusplus
 }

@@ -19,6 +19,8 @@ constexpr float MOST_WEIGHED = 514000;
 static_assert(MOST_WEIGHED * 1.01f * VALUE < 2147483648.0f);
 static_assert(MOST_WEIGHED > 1.5f * MOST_TOKENS, "a weight is rounded by a half at most");
 
+inline F converted(const float* sums) { return load(sums); }
+
 // The largest query and key, of d_kv numbers: 13 bits at most, so that two limbs of 7 bits and a sign hold them.
 inline float largest_factor(int64_t d_kv) {
     const float most = root(2147483647.0f / static_cast<float>(d_kv)) - 1.0f;

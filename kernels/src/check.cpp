@@ -1,7 +1,8 @@
 // Before an instruction set is trusted on a machine: small models of fixed random weights, with ReLU and gated, run
 // through it and through scalar code. Widths are no multiples of anything. The long text has more rows than a block and
 // than a feed-forward chunk, and a team that shares them; the short ones have each height of a tile, of products and of
-// attention, which all are functions of their own.
+// attention, which all are functions of their own. Those of fp32 are small: scalar code may have no instruction for
+// their fused additions.
 #include "check.h"
 
 #include <cstring>
@@ -49,8 +50,7 @@ struct Example {
     explicit Example(const ik_config& chosen) : config(chosen) {
         Numbers numbers;
         const int32_t d = config.d_model, inner = config.num_heads * config.d_kv;
-        weight(numbers, config.vocab_size * d);
-        reals(numbers, config.vocab_size, 0.02f);
+        matrix(numbers, config.vocab_size, d, config.vocab_size, 0.02f);
         reals(numbers, config.num_heads * (2 * config.max_distance + 1), 2.0f);
         reals(numbers, d, 1.0f);
         reals(numbers, d * config.embedding_dim, 0.1f);
@@ -65,9 +65,11 @@ struct Example {
     }
 
 private:
-    void product(Numbers& numbers, int32_t k, int32_t n) {
+    void product(Numbers& numbers, int32_t k, int32_t n) { matrix(numbers, k, n, n, 0.002f); }
+    void matrix(Numbers& numbers, int32_t k, int32_t n, int32_t scales, float size) {
+        if (config.weight_type == IK_FP32) return reals(numbers, k * n, 100 * size);
         weight(numbers, k * n);
-        reals(numbers, n, 0.002f);
+        reals(numbers, scales, size);
     }
     void weight(Numbers& numbers, int32_t count) {
         weights.emplace_back(count);
@@ -112,11 +114,21 @@ std::vector<float> outputs(const Case& chosen, const Example& example, const Isa
 
 bool self_check(const Isa& isa, std::string& message) {
     const Case cases[] = {
-        {"ReLU", {72, 200, 24, 3, 2, 50, 40, 20, 0, 1, 1, 0, 1e-6f}, {1, 37, 16, 0, 5}, 1, false},
-        {"gated", {72, 200, 24, 3, 2, 50, 40, 20, 1, 1, 1, 0, 1e-6f}, {1, 37, 16, 0, 5}, 1, false},
-        {"deep", {16, 840, 8, 1, 1, 50, 70, 20, 0, 1, 1, 0, 1e-6f}, {37}, 1, false},
-        {"long", {40, 72, 8, 2, 1, 50, 70, 20, 0, 1, 1, 0, 1e-6f}, {165}, 3, false},
-        {"short", {40, 72, 8, 2, 1, 50, 70, 20, 1, 1, 1, 0, 1e-6f}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 1, true},
+        {"ReLU", {72, 200, 24, 3, 2, 50, 40, 20, 0, 1, 1, IK_INT8, 1e-6f}, {1, 37, 16, 0, 5}, 1, false},
+        {"gated", {72, 200, 24, 3, 2, 50, 40, 20, 1, 1, 1, IK_INT8, 1e-6f}, {1, 37, 16, 0, 5}, 1, false},
+        {"deep", {16, 840, 8, 1, 1, 50, 70, 20, 0, 1, 1, IK_INT8, 1e-6f}, {37}, 1, false},
+        {"long", {40, 72, 8, 2, 1, 50, 70, 20, 0, 1, 1, IK_INT8, 1e-6f}, {165}, 3, false},
+        {"short",
+         {40, 72, 8, 2, 1, 50, 70, 20, 1, 1, 1, IK_INT8, 1e-6f},
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+         1,
+         true},
+        {"fp32 long", {24, 56, 8, 1, 1, 50, 40, 20, 0, 1, 1, IK_FP32, 1e-6f}, {133}, 3, false},
+        {"fp32 short",
+         {24, 40, 8, 2, 1, 50, 40, 20, 1, 1, 1, IK_FP32, 1e-6f},
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
+         1,
+         true},
     };
     for (const Case& chosen : cases) {
         const Example example(chosen.config);

@@ -130,9 +130,8 @@ int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t t
         expect(config && tensors && tensor_count >= 0, "config or tensors is null.");
         expect(threads >= 1 && threads <= MOST_THREADS, "threads must be from 1 to 1024.");
         auto made = std::make_unique<ik_model>();
-        const Isa& chosen = usable(isa);
-        made->owned = make_model(*config, tensors, tensor_count, chosen, threads);
-        made->owned->model.rate = measure_rate(chosen);
+        made->owned = make_model(*config, tensors, tensor_count, usable(isa), threads);
+        made->owned->model.rate = measure_rate(*made->owned->model.kernel);
         *model = made.release();
     });
 }
@@ -157,12 +156,13 @@ int ik_encode(const ik_model* model, const ik_tokens* tokens, const int64_t* row
     });
 }
 
-int ik_measure_peak(int isa, int threads, double seconds, double* operations_per_second, char* message,
+int ik_measure_peak(int isa, int weight_type, int threads, double seconds, double* operations_per_second, char* message,
                     size_t message_size) {
     return guarded(message, message_size, [&] {
         expect(operations_per_second && threads >= 1 && threads <= MOST_THREADS, "a bad argument.");
+        expect(weight_type >= IK_INT8 && weight_type <= IK_FP32, "no such type of weights.");
         expect(seconds > 0 && seconds <= 60, "seconds must be from 0 to 60.");
-        const Isa& chosen = usable(isa);
+        const Kernel& chosen = usable(isa).kernel(weight_type);
         std::atomic<int64_t> multiplications{0};
         using Clock = std::chrono::steady_clock;
         const auto begin = Clock::now();

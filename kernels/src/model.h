@@ -15,9 +15,10 @@ struct Product {
     int64_t k = 0, n = 0;
     int64_t k_padded = 0, n_padded = 0;  // zeros up to whole groups and panels
     int64_t pass_bytes = 0;              // of activations that a pass over all panels goes back to
-    int8_t* panels = nullptr;            // [n_padded / columns][k_padded * columns]
-    float* scales = nullptr;             // [n_padded]
-    int32_t* correction = nullptr;       // [n_padded], what the zero point of the activations adds to each product
+    void* panels = nullptr;              // of weights, [n_padded / columns][k_padded * columns]
+    // of integers:
+    float* scales = nullptr;        // [n_padded]
+    int32_t* correction = nullptr;  // [n_padded], what the zero point of the activations adds to each product
 };
 
 struct Layer {
@@ -26,14 +27,14 @@ struct Layer {
     Product qkv, o, wi, wi_1, wo;  // wi_1 only where gated
 };
 
-struct Isa;
+struct Kernel;
 
 struct Model {
     ik_config config;
-    const Isa* isa = nullptr;
-    const int8_t* embedding = nullptr;  // [vocab_size, d_model]
-    const float* embedding_scale = nullptr;
-    const float* bias = nullptr;  // [num_heads, 2 * max_distance + 1]
+    const Kernel* kernel = nullptr;          // that it was made for
+    const void* embedding = nullptr;         // [vocab_size, d_model] int8, or float
+    const float* embedding_scale = nullptr;  // [vocab_size], of int8
+    const float* bias = nullptr;             // [num_heads, 2 * max_distance + 1]
     const float* final_norm = nullptr;
     const float* dense = nullptr;  // [embedding_padded / DENSE_COLUMNS][d_model][DENSE_COLUMNS], or nullptr
     Layer* layers = nullptr;
@@ -64,20 +65,27 @@ constexpr int64_t FEED_FORWARD_ROWS = 128;    // rows whose inner feed-forward a
 constexpr int64_t MOST_TOKENS = 1 << 18;      // of a text: sums of attention stay within 32 bits
 constexpr int64_t DENSE_COLUMNS = 4 * LANES;  // columns of the Dense that are summed together
 
-struct Isa {
-    const char* name;
-    const char* (*missing)();  // why it cannot be used here; nullptr: it can
-    int64_t columns;           // of a panel
-    int64_t depth;             // k is padded to a multiple of this
-    int64_t unit_rows;         // tokens of a unit, so that its activations stay near the core
-    // Zero points of the activations as they are stored: of any sign, and after a ReLU.
+// The encoder for one type of weights, compiled for one instruction set.
+struct Kernel {
+    int64_t columns;    // of a panel
+    int64_t depth;      // k is padded to a multiple of this
+    int64_t unit_rows;  // tokens of a unit, so that its activations stay near the core
+    // Zero points of quantised activations as they are stored: of any sign, and after a ReLU.
     int32_t zero_signed, zero_positive;
     // weight: the panel's first column of the first row; rows `stride` apart
-    void (*pack)(const int8_t* weight, int64_t stride, Product& product, int64_t panel);
+    void (*pack)(const void* weight, int64_t stride, Product& product, int64_t panel);
     int64_t (*workspace_bytes)(const Model& model, const Unit& unit, int members);
     // Every member of the team calls this with its own slot; it returns when the unit is done.
     void (*encode)(const Model& model, const Unit& unit, char* workspace, Team& team, int slot);
     int64_t (*peak)(int64_t repeats);  // multiplications done; the time is the caller's to take
+};
+
+struct Isa {
+    const char* name;
+    const char* (*missing)();  // why it cannot be used here; nullptr: it can
+    Kernel int8, fp32;
+
+    constexpr const Kernel& kernel(int32_t weight_type) const { return weight_type == IK_FP32 ? fp32 : int8; }
 };
 
 constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }

@@ -43,6 +43,9 @@ void check(const ik_config& c) {
     if (static_cast<int64_t>(c.num_heads) * c.d_kv > MOST_SUMMED) {
         throw Invalid("num_heads * d_kv is above " + std::to_string(MOST_SUMMED) + ".");
     }
+    if (c.weight_type < IK_INT8 || c.weight_type > IK_FP32) {
+        throw Invalid("weight_type is " + std::to_string(c.weight_type) + "; expected 0 to 2.");
+    }
     if (!c.dense && c.embedding_dim != c.d_model) throw Invalid("without a Dense, embedding_dim must be d_model.");
     if (!(c.layer_norm_epsilon > 0 && c.layer_norm_epsilon < 1)) {
         throw Invalid("layer_norm_epsilon must be between 0 and 1.");
@@ -104,15 +107,15 @@ private:
 };
 
 struct Making {
-    bool int4;
+    int32_t weight_type;
     int threads;
     int64_t pass_bytes;
 };
 
 class Builder {
 public:
-    Builder(OwnedModel& owned, Reader& reader, const Isa& isa, const Making& making)
-        : owned_(owned), reader_(reader), isa_(isa), making_(making) {}
+    Builder(OwnedModel& owned, Reader& reader, const Kernel& kernel, const Making& making)
+        : owned_(owned), reader_(reader), kernel_(kernel), making_(making) {}
 
     const int8_t* bytes(int64_t count, const char* what) {
         const int8_t* from = reader_.take<int8_t>(count, what);
@@ -144,12 +147,22 @@ public:
     }
 
     Product product(int64_t k, int64_t n, const char* what, bool positive = false) {
-        Product product = empty_product(k, n, positive);
-        const int64_t panels = product.n_padded / isa_.columns;
-        if (!making_.int4) {
+        Product product = empty_product(k, n);
+        const int64_t panels = product.n_padded / kernel_.columns;
+        if (making_.weight_type == IK_FP32) {
+            product.panels = memory<float>(product.k_padded * product.n_padded);  // written whole by pack
+            const float* weight = reader_.take_floats(k * n, what);
+            share(panels, [&](int64_t panel) { kernel_.pack(weight + panel * kernel_.columns, n, product, panel); });
+            return product;
+        }
+        product.panels = memory<int8_t>(product.k_padded * product.n_padded);
+        product.scales = zeros<float>(product.n_padded);
+        product.correction = memory<int32_t>(product.n_padded);
+        std::fill_n(product.correction, product.n_padded, positive ? kernel_.zero_positive : kernel_.zero_signed);
+        if (making_.weight_type == IK_INT8) {
             const int8_t* weight = reader_.take<int8_t>(k * n, what);
             std::memcpy(product.scales, reader_.take_floats(n, what), static_cast<size_t>(n) * sizeof(float));
-            share(panels, [&](int64_t panel) { isa_.pack(weight + panel * isa_.columns, n, product, panel); });
+            share(panels, [&](int64_t panel) { kernel_.pack(weight + panel * kernel_.columns, n, product, panel); });
             return product;
         }
         const int64_t block_size = reader_.block_size(k, n, what), blocks = (k + block_size - 1) / block_size;
@@ -159,7 +172,7 @@ public:
             if (!is_finite_half(block_scales[i])) throw Invalid(std::string(what) + ": a scale is not finite.");
         }
         share(panels, [&](int64_t panel) {
-            const int64_t first = panel * isa_.columns, count = std::min(isa_.columns, n - first);
+            const int64_t first = panel * kernel_.columns, count = std::min(kernel_.columns, n - first);
             const Memory expanded = allocate(k * count);
             int8_t* weight = reinterpret_cast<int8_t*>(expanded.get());
             for (int64_t column = 0; column < count; ++column) {
@@ -167,23 +180,18 @@ public:
                 product.scales[first + column] = expand_column(nibbles + place * block_size / 2, block_scales + place,
                                                                block_size, k, weight + column, count);
             }
-            isa_.pack(weight, count, product, panel);
+            kernel_.pack(weight, count, product, panel);
         });
         return product;
     }
 
 private:
-    Product empty_product(int64_t k, int64_t n, bool positive) {
+    Product empty_product(int64_t k, int64_t n) const {
         Product product;
         product.k = k, product.n = n;
-        product.k_padded = round_up(round_up(k, LANES), isa_.depth);  // rows are quantised by whole vectors
-        product.n_padded = round_up(n, isa_.columns);
+        product.k_padded = round_up(k, kernel_.depth);
+        product.n_padded = round_up(n, kernel_.columns);
         product.pass_bytes = making_.pass_bytes;
-        product.panels = memory<int8_t>(product.k_padded * product.n_padded);  // written whole by pack
-        product.scales = zeros<float>(product.n_padded);
-        product.correction = zeros<int32_t>(product.n_padded);
-        const int32_t zero = positive ? isa_.zero_positive : isa_.zero_signed;
-        for (int64_t i = 0; i < product.n_padded; ++i) product.correction[i] = zero;
         return product;
     }
 
@@ -219,7 +227,7 @@ private:
 
     OwnedModel& owned_;
     Reader& reader_;
-    const Isa& isa_;
+    const Kernel& kernel_;
     const Making& making_;
 };
 
@@ -237,14 +245,19 @@ std::unique_ptr<OwnedModel> make_model(const ik_config& c, const ik_tensor* tens
     check(c);
     auto owned = std::make_unique<OwnedModel>();
     Reader reader(tensors, count);
-    const Making making{c.int4 != 0, threads, pass_bytes > 0 ? pass_bytes : second_level_cache() * 3 / 8};
-    Builder builder(*owned, reader, isa, making);
+    const Making making{c.weight_type, threads, pass_bytes > 0 ? pass_bytes : second_level_cache() * 3 / 8};
+    const Kernel& kernel = isa.kernel(c.weight_type);
+    Builder builder(*owned, reader, kernel, making);
     Model& model = owned->model;
     const int64_t d = c.d_model, inner = static_cast<int64_t>(c.num_heads) * c.d_kv;
     model.config = c;
-    model.isa = &isa;
-    model.embedding = builder.bytes(c.vocab_size * d, "embedding");
-    model.embedding_scale = builder.floats(c.vocab_size, "embedding scale");
+    model.kernel = &kernel;
+    if (c.weight_type == IK_FP32) {
+        model.embedding = builder.floats(c.vocab_size * d, "embedding");
+    } else {
+        model.embedding = builder.bytes(c.vocab_size * d, "embedding");
+        model.embedding_scale = builder.floats(c.vocab_size, "embedding scale");
+    }
     model.bias = builder.floats(c.num_heads * (2 * static_cast<int64_t>(c.max_distance) + 1), "position bias");
     model.final_norm = builder.floats(d, "final norm");
     if (c.dense) {

@@ -1,7 +1,9 @@
-// Activations times a weight matrix: the loops around an instruction set's tile. Needs F, Activation and Tiles:
+// Activations times a weight matrix: the loops around an instruction set's tile. Needs F; Tiles is one for integers
+// (the instruction set's own) or that for floats (tile_fp32.h):
+//   Tiles::Activation, Weight, Sum     int8_t weights and int32_t sums, or all float
 //   Tiles::ROWS, COLUMNS, DEPTH        the tile, and what k is padded to
 //   Tiles::STEP                        heights of a tile are multiples of this, but for the last rows
-//   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations
+//   Tiles::ZERO_SIGNED, ZERO_POSITIVE  zero points of the stored activations, where they are quantised
 //   Tiles::place(k, column)            where a weight lies in its panel
 //   Tiles::stride(k)                   Activations from one row to the next
 //   Tiles::row(a, stride, index)       where a row begins that is written
@@ -9,7 +11,7 @@
 //   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
 //   Tiles::Session                     lives around calls of run
 //   Tiles::STEP_BYTES                  of a panel that a step of the tile's loop reads
-//   Tiles::run(rows, a, stride, panel, k, sums, ahead)  int32 [rows, COLUMNS], rows <= ROWS
+//   Tiles::run(rows, a, stride, panel, k, sums, ahead)  Sum [rows, COLUMNS], rows <= ROWS
 //   Tiles::INTERLEAVES                 run has one argument more, which it calls steps(rows, k) times meanwhile: where
 //                                      products are another unit's, which works on while vectors are turned into floats
 #pragma once
@@ -20,54 +22,82 @@ namespace {
 
 using namespace instructor;
 
-static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::STEP <= TILE_ROWS, "buffers are made for these");
-static_assert(Tiles::ROWS % Tiles::STEP == 0, "a height that is rounded up stays within a tile");
+template <class Tiles>
+constexpr bool QUANTISED = sizeof(typename Tiles::Weight) == 1;
 
-inline void pack(const int8_t* weight, int64_t stride, Product& product, int64_t panel) {
-    int8_t* out = product.panels + panel * Tiles::COLUMNS * product.k_padded;
+// Activations as a product takes them: quantised with a scale for each row, or floats as they are.
+template <class Tiles>
+struct Rows {
+    static_assert(Tiles::COLUMNS % LANES == 0 && Tiles::STEP <= TILE_ROWS, "buffers are made for these");
+    static_assert(Tiles::ROWS % Tiles::STEP == 0, "a height that is rounded up stays within a tile");
+    static_assert(!QUANTISED<Tiles> || Tiles::DEPTH % LANES == 0, "rows are quantised by whole vectors");
+
+    typename Tiles::Activation* data;
+    int64_t stride;  // of Activations
+    float* scales;   // of quantised rows
+
+    typename Tiles::Activation* row(int64_t row) const { return Tiles::row(data, stride, row); }
+    Rows from(int64_t row) const { return {this->row(row), stride, scales ? scales + row : nullptr}; }
+    F scaled(F products, int64_t row) const {
+        if constexpr (QUANTISED<Tiles>) return mul(products, set(scales[row]));
+        return products;
+    }
+};
+
+template <class Tiles>
+inline typename Tiles::Weight* panel_of(const Product& w, int64_t panel) {
+    return static_cast<typename Tiles::Weight*>(w.panels) + panel * Tiles::COLUMNS * w.k_padded;
+}
+
+template <class Tiles>
+inline void pack(const void* weight, int64_t stride, Product& product, int64_t panel) {
+    using Weight = typename Tiles::Weight;
+    Weight* out = panel_of<Tiles>(product, panel);
     const int64_t first = panel * Tiles::COLUMNS;
     const int64_t count = product.n - first < Tiles::COLUMNS ? product.n - first : Tiles::COLUMNS;
-    int32_t sums[Tiles::COLUMNS] = {};
-    memset(out, 0, static_cast<size_t>(Tiles::COLUMNS * product.k_padded));
+    typename Tiles::Sum sums[Tiles::COLUMNS] = {};
+    memset(out, 0, static_cast<size_t>(Tiles::COLUMNS * product.k_padded) * sizeof(Weight));
     for (int64_t k = 0; k < product.k; ++k) {
-        const int8_t* row = weight + k * stride;
+        const Weight* row = static_cast<const Weight*>(weight) + k * stride;
         for (int64_t column = 0; column < count; ++column) {
             out[Tiles::place(k, column)] = row[column];
             sums[column] += row[column];
         }
     }
-    // correction holds the zero point of the activations this product will meet
-    for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
+    if constexpr (QUANTISED<Tiles>) {
+        // correction holds the zero point of the activations this product will meet
+        for (int64_t column = 0; column < Tiles::COLUMNS; ++column) product.correction[first + column] *= sums[column];
+    }
 }
 
-inline const int8_t* panel_of(const Product& w, int64_t panel) {
-    return w.panels + panel * Tiles::COLUMNS * w.k_padded;
+// LANES products without the scale of their row: integer sums less the zero point's, times the column scale.
+inline F products(const int32_t* sums, const Product& w, int64_t column) {
+    return mul(difference(sums, w.correction + column), load(w.scales + column));
 }
+inline F products(const float* sums, const Product&, int64_t) { return load(sums); }
 
 // then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
-// finish(row, column, F) gets LANES products at a time: integer sum, less the zero point's, times the column scale.
-template <class Finish, class T = Tiles>
-inline void multiply(const Activation* a, Range rows, const Product& w, Range panels, const int8_t* then,
-                     Finish finish) {
-    [[maybe_unused]] const Tiles::Session session;
-    alignas(64) int32_t sums[Tiles::INTERLEAVES ? 2 : 1][Tiles::ROWS * Tiles::COLUMNS];
+// finish(row, column, F) gets LANES products at a time, to be multiplied by the row's scale.
+template <class Tiles, class Finish>
+inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, const void* then, Finish finish) {
+    using Weight = typename Tiles::Weight;
+    using Sum = typename Tiles::Sum;
+    [[maybe_unused]] const typename Tiles::Session session;
+    alignas(64) Sum sums[Tiles::INTERLEAVES ? 2 : 1][Tiles::ROWS * Tiles::COLUMNS];
     struct Part {
-        const int32_t* sums;
+        const Sum* sums;
         int64_t row, height, column;
     } last{};  // where interleaved: what was multiplied before, whose sums become floats while others are multiplied
     int64_t turn = 0;
     const auto settle = [&](const Part& part, int64_t from, int64_t to) {
         for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
             const int64_t column = part.column + c;
-            const F scale = load(w.scales + column);
             for (int64_t r = from; r < to; ++r) {
-                const F whole = difference(part.sums + r * Tiles::COLUMNS + c, w.correction + column);
-                finish(part.row + r, column, mul(whole, scale));
+                finish(part.row + r, column, products(part.sums + r * Tiles::COLUMNS + c, w, column));
             }
         }
     };
-    const int64_t stride = Tiles::stride(w.k_padded);
-    const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(Activation));
+    const int64_t row_bytes = w.k_padded * static_cast<int64_t>(sizeof(typename Tiles::Activation));
     int64_t block = w.pass_bytes / row_bytes / Tiles::ROWS * Tiles::ROWS;
     if (block < 4 * Tiles::ROWS) block = 4 * Tiles::ROWS;
     const int64_t wanted = rows.last - rows.first, blocks = (wanted + block - 1) / block;
@@ -78,24 +108,24 @@ inline void multiply(const Activation* a, Range rows, const Product& w, Range pa
         const int64_t first = block_begin(b), count = block_begin(b + 1) - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-            const int8_t* const weights = panel_of(w, panel);
+            const Weight* const weights = panel_of<Tiles>(w, panel);
             const auto begin = [&](int64_t t) {  // of tiles of nearly equal height
                 return t < tiles ? first + round_up(count * t / tiles, Tiles::STEP) : first + count;
             };
-            const int64_t bytes = Tiles::COLUMNS * w.k_padded;
-            const int8_t* const next =
-                panel + 1 < panels.last ? weights + bytes : then;  // each tile brings a part of it
+            const int64_t bytes = Tiles::COLUMNS * w.k_padded * static_cast<int64_t>(sizeof(Weight));
+            const void* const following = panel + 1 < panels.last ? panel_of<Tiles>(w, panel + 1) : then;
+            const char* const next = static_cast<const char*>(following);  // each tile brings a part of it
             for (int64_t t = 0; t < tiles; ++t) {
                 const int64_t row = begin(t), height = begin(t + 1) - row;
                 const Ahead ahead{next + bytes * t / tiles, Tiles::STEP_BYTES / tiles};
-                int32_t* const own = sums[Tiles::INTERLEAVES ? turn++ % 2 : 0];
+                Sum* const own = sums[Tiles::INTERLEAVES ? turn++ % 2 : 0];
                 const Part part{own, row, height, panel * Tiles::COLUMNS};
                 const auto run = [&](auto... more) {
-                    Tiles::run(static_cast<int>(height), a + row * stride, stride, weights, w.k_padded, own, ahead,
+                    Tiles::run(static_cast<int>(height), a.row(row), a.stride, weights, w.k_padded, own, ahead,
                                more...);
                 };
-                if constexpr (T::INTERLEAVES) {
-                    const int64_t steps = T::steps(height, w.k_padded), some = (last.height + steps - 1) / steps;
+                if constexpr (Tiles::INTERLEAVES) {
+                    const int64_t steps = Tiles::steps(height, w.k_padded), some = (last.height + steps - 1) / steps;
                     int64_t done = 0;
                     run([&]() __attribute__((noinline)) {  // within the tile's loop both would spill
                         const int64_t from = done, to = from + some;
@@ -110,27 +140,31 @@ inline void multiply(const Activation* a, Range rows, const Product& w, Range pa
             }
         }
     }
-    if constexpr (T::INTERLEAVES) settle(last, 0, last.height);
+    if constexpr (Tiles::INTERLEAVES) settle(last, 0, last.height);
 }
 
 // Multiplications of the tile alone, on data that stays in the first-level cache. The activations are small and
 // positive: AVX2 has the least work with these.
+template <class Tiles>
 inline int64_t peak(int64_t repeats) {
-    constexpr int64_t K = 512, STRIDE = Tiles::stride(K), ROWS = Tiles::ROWS < TILE_ROWS ? Tiles::ROWS : TILE_ROWS;
+    using Activation = typename Tiles::Activation;
+    using Weight = typename Tiles::Weight;
+    constexpr int64_t K = 512 / sizeof(Weight), STRIDE = Tiles::stride(K);
+    constexpr int64_t ROWS = Tiles::ROWS < TILE_ROWS ? Tiles::ROWS : TILE_ROWS;
     // As opaque as in the model: for constants GCC makes another tile, which spills (a third of the speed with VNNI).
     int64_t k = K, stride = STRIDE;
     asm volatile("" : "+r"(k), "+r"(stride));
-    alignas(64) int8_t weights[K * Tiles::COLUMNS];
+    alignas(64) Weight weights[K * Tiles::COLUMNS];
     alignas(64) Activation activations[TILE_ROWS * STRIDE];
-    alignas(64) int32_t sums[ROWS * Tiles::COLUMNS];
+    alignas(64) typename Tiles::Sum sums[ROWS * Tiles::COLUMNS];
     uint32_t seed = 1;
-    for (int8_t& weight : weights) weight = static_cast<int8_t>((seed = seed * 1664525u + 1013904223u) >> 24);
+    for (Weight& weight : weights) weight = static_cast<int8_t>((seed = seed * 1664525u + 1013904223u) >> 24);
     for (Activation& value : activations) value = static_cast<Activation>((seed = seed * 1664525u + 1013904223u) >> 26);
     for (int64_t row = 0; row < TILE_ROWS; ++row) Tiles::arrange(activations + row * STRIDE, K);
-    [[maybe_unused]] const Tiles::Session session;
-    volatile int32_t sink = 0;
+    [[maybe_unused]] const typename Tiles::Session session;
+    volatile typename Tiles::Sum sink = 0;
     for (int64_t i = 0; i < repeats; ++i) {
-        Tiles::run(ROWS, activations, stride, weights, k, sums, Ahead{weights, 0});
+        Tiles::run(ROWS, activations, stride, weights, k, sums, Ahead{reinterpret_cast<const char*>(weights), 0});
         sink = sink + sums[i % (ROWS * Tiles::COLUMNS)];
     }
     return repeats * K * Tiles::COLUMNS * ROWS;

@@ -1,5 +1,5 @@
-// What happens to one row (token): RMS norm, quantisation, activation functions. Needs F, Activation and Tiles
-// (product.h). Sums are grouped by lanes of 16 and in one order, so that every instruction set gives the same bits.
+// What happens to one row (token): RMS norm, quantisation, activation functions. Needs F. Sums are grouped by lanes of
+// 16 and in one order, so that every instruction set gives the same bits.
 #pragma once
 
 #include <string.h>
@@ -62,7 +62,8 @@ inline void rms_norm(const float* x, const float* gain, int64_t n, float epsilon
 }
 
 // round(x * levels / max|x|) + zero, and the scale that turns it back; zeros up to `padded`, arranged for the tiles.
-inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positive, Activation* out) {
+template <class Tiles>
+inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positive, typename Tiles::Activation* out) {
     const int64_t whole = n / LANES * LANES;
     const F rest = load_part(x + whole, n - whole);
     F highest[4] = {abs(rest), abs(rest), abs(rest), abs(rest)};  // one would wait for each of its maxima

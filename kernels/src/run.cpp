@@ -44,7 +44,7 @@ Plan plan_units(const Model& model, std::vector<Text> texts, int threads) {
     std::stable_sort(texts.begin(), texts.end(), [](const Text& a, const Text& b) { return a.length > b.length; });
     int64_t rows = 0;
     for (const Text& text : texts) rows += text.length;
-    int64_t wanted = std::max<int64_t>(1, (rows + model.isa->unit_rows - 1) / model.isa->unit_rows);
+    int64_t wanted = std::max<int64_t>(1, (rows + model.kernel->unit_rows - 1) / model.kernel->unit_rows);
     wanted = std::min<int64_t>(round_up(wanted, threads), static_cast<int64_t>(texts.size()));
 
     using Load = std::pair<double, int64_t>;  // of a unit
@@ -87,11 +87,11 @@ int team_size(int threads, int teams, int team) {
 
 }  // namespace
 
-double measure_rate(const Isa& isa) {
+double measure_rate(const Kernel& kernel) {
     using Clock = std::chrono::steady_clock;
     for (int64_t repeats = 1;; repeats *= 4) {
         const auto begin = Clock::now();
-        const int64_t multiplications = isa.peak(repeats);
+        const int64_t multiplications = kernel.peak(repeats);
         const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
         if (spent > LONG_ENOUGH) return static_cast<double>(multiplications) / spent;
     }
@@ -111,11 +111,11 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
 
     int64_t alone_bytes = 0;
     for (int i = shared; i < units; ++i) {
-        alone_bytes = std::max(alone_bytes, model.isa->workspace_bytes(model, plan.units[i], 1));
+        alone_bytes = std::max(alone_bytes, model.kernel->workspace_bytes(model, plan.units[i], 1));
     }
     std::vector<Memory> workspaces;
     for (int i = 0; i < threads; ++i) {
-        const int64_t own = i < shared ? model.isa->workspace_bytes(model, plan.units[i], threads) : 0;
+        const int64_t own = i < shared ? model.kernel->workspace_bytes(model, plan.units[i], threads) : 0;
         workspaces.push_back(allocate(std::max(own, alone_bytes)));
     }
 
@@ -123,11 +123,11 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
     in_parallel(threads, [&](int member) {
         for (int i = 0; i < shared; ++i) {
             const int team = (team_of(threads, shared, member) + i) % shared;
-            model.isa->encode(model, plan.units[team], workspaces[team].get(), *teams[team], member);
+            model.kernel->encode(model, plan.units[team], workspaces[team].get(), *teams[team], member);
         }
         Team alone(1, 1);  // all shared units are done: their workspaces are free
         for (int i; (i = next.fetch_add(1)) < units;) {
-            model.isa->encode(model, plan.units[i], workspaces[member].get(), alone, 0);
+            model.kernel->encode(model, plan.units[i], workspaces[member].get(), alone, 0);
         }
     });
 }

@@ -8,7 +8,7 @@
 namespace instructor {
 
 // Multiplications a second of one core, as far as other work on the machine lets it be seen: a model's rate.
-double measure_rate(const Isa& isa);
+double measure_rate(const Kernel& kernel);
 
 // Throws std::bad_alloc, before anything is computed.
 void run(const Model& model, std::vector<Text> texts, int threads);

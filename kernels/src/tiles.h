@@ -10,12 +10,12 @@ namespace {
 // Weights that come next, brought from memory while others are multiplied: a query of a few tokens reads all weights
 // once, and is over when they are there. `fetch` goes on by `step` each time; the addresses may lie past the end.
 struct Ahead {
-    const int8_t* at;
+    const char* at;
     int64_t step;
 
     // No more lines than the step has: where it has many.
     void fetch_lines() {
-        for (const int8_t* const end = at + step; at < end; at += 64) __builtin_prefetch(at, 0, 2);
+        for (const char* const end = at + step; at < end; at += 64) __builtin_prefetch(at, 0, 2);
     }
 
     template <int64_t BYTES>
@@ -26,9 +26,12 @@ struct Ahead {
     }
 };
 
-// A tile that needs nothing around it, of activations that lie as they were quantised, of any height up to its own.
-template <class Activation>
+// A tile that needs nothing around it, of activations that lie as they were prepared, of any height up to its own.
+template <class A, class W = int8_t, class S = int32_t>
 struct PlainTiles {
+    using Activation = A;
+    using Weight = W;
+    using Sum = S;
     static constexpr int64_t STEP = 1;
     static constexpr bool INTERLEAVES = false;
     struct Session {};
@@ -43,11 +46,10 @@ struct PlainTiles {
 
 // A tile whose number of rows is known to the compiler: Tiles::tile<rows>(a, stride, panel, k, sums, ahead), rows at
 // most ROWS.
-template <class Tiles, class Activation>
-struct RowTiles : PlainTiles<Activation> {
+template <class Tiles, class A, class W = int8_t, class S = int32_t>
+struct RowTiles : PlainTiles<A, W, S> {
     template <int MOST = -1>
-    static void run(int rows, const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums,
-                    Ahead ahead) {
+    static void run(int rows, const A* a, int64_t stride, const W* panel, int64_t k, S* sums, Ahead ahead) {
         constexpr int HEIGHT = MOST < 0 ? Tiles::ROWS : MOST;
         if constexpr (HEIGHT > 1) {
             if (rows < HEIGHT) return run<HEIGHT - 1>(rows, a, stride, panel, k, sums, ahead);

@@ -102,12 +102,13 @@ def choose(
     if engine == "native":
         cpu = Device("cpu")
         fitting = [name for name, v in manifest.variants.items() if "native" in fits(v.weight_type, cpu)]
-        if (variant or next(iter(fitting), None)) not in fitting or device not in (None, "cpu"):
+        named = [variant] if variant is not None else [name for name in PREFERRED_VARIANTS["cpu"] if name in fitting]
+        if not set(fitting).intersection(named) or device not in (None, "cpu"):
             raise ValueError(
-                f"engine='native' runs int8 and int4 variants on the CPU; asked for were variant={variant!r} and "
+                f"engine='native' runs fp32, int8 and int4 variants on the CPU; asked for were variant={variant!r} and "
                 f"device={device!r}, and {folder} has {', '.join(manifest.variants)}."
             )
-        return variant or fitting[0], cpu
+        return named[0], cpu
     wanted = manifest.variants if variant is None else {variant: manifest.variants[variant]}
     if device is None and not any("cuda" in v.devices for v in wanted.values()):
         first = Device("cpu")  # without asking onnxruntime, which is slow to import

@@ -42,8 +42,8 @@ class INSTRUCTOR:
         variant: "fp32", "int8", ... as the bundle has them; None: the most exact one that the device runs well.
         device: "cpu", "cuda" or "cuda:N", or a torch.device; None: CUDA where onnxruntime has it and there is a GPU,
             else the CPU.
-        engine: "native" (int8 and int4 on CPUs) or "onnxruntime" (an extra); None: native where it runs the variant
-            and its self-check passed on this machine, else onnxruntime.
+        engine: "native" (fp32, int8 and int4 on CPUs) or "onnxruntime" (an extra); None: native where it runs the
+            variant and its self-check passed on this machine, else onnxruntime.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the engine's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.

@@ -51,7 +51,11 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
     found = json.loads(compared[0].read_text())
     rivals = found["rivals"]
     names = [f"instructor-onnx {variant}" for variant in ("fp32", "int8", "int4")]
-    on_kernels = [kind for kind in ("int8", "int4") if default_engine(kind, Device("cpu")) == "native"]
+    on_kernels = [
+        kind
+        for kind in ("fp32", "int8", "int4")
+        if default_engine(kind.replace("fp32", "float32"), Device("cpu")) == "native"
+    ]
     names += [f"instructor-onnx {kind}, native" for kind in on_kernels]
     names.append(QUANTIZED)
     assert list(rivals) == [TORCH_FP32, *names, BROKEN.name]

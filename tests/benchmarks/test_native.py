@@ -35,7 +35,11 @@ def test_a_short_run(
     found = json.loads(out.read_text())
     saturates = saturation.saturates(import_onnxruntime())
     other = f"int8, onnxruntime, x64quantprecision={not saturates:d}"
-    on_kernels = [f"{kind}, native" for kind in ("int8", "int4") if default_engine(kind, Device("cpu")) == "native"]
+    on_kernels = [
+        f"{kind}, native"
+        for kind in ("fp32", "int8", "int4")
+        if default_engine(kind.replace("fp32", "float32"), Device("cpu")) == "native"
+    ]
     names = {"fp32, onnxruntime", "int8, onnxruntime", other, "int4, onnxruntime", *on_kernels}
     assert set(found["runs"]) == {"torch fp32", *names}
     assert found["subject"]["x64quantprecision"] is saturates

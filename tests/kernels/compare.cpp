@@ -75,13 +75,9 @@ int main(int argc, char** argv) {
             // every few rounds, on a narrow model, a text of up to 2,048 tokens or products over up to 2,600 numbers
             const bool lengthy = round % 8 == 7, deep = round % 8 == 3, narrow = lengthy || deep;
             const int width = narrow ? 24 : 140, head = narrow ? 8 : 72;
-            ik_config c{to(width), to(deep ? 2600 : 2 * width),
-                        to(head),  to(3),
-                        to(2),     to(60),
-                        to(70),    to(130),
-                        flag(),    flag(),
-                        flag(),    flag(),
-                        1e-6f};
+            ik_config c{
+                to(width), to(deep ? 2600 : 2 * width), to(head), to(3), to(2), to(60), to(70), to(130), flag(), flag(),
+                flag(),    between(IK_INT8, IK_FP32),   1e-6f};
             if (!c.dense) c.embedding_dim = c.d_model;
             const RandomModel model(c, random);
             std::vector<int64_t> lengths(static_cast<size_t>(between(0, 9)));
@@ -112,9 +108,11 @@ int main(int argc, char** argv) {
             for (float value : expected.tokens) right = right && value == value;
             if (!right) {
                 ++failures;
-                std::printf("%s: differs, round %d: d_model %d d_ff %d d_kv %d heads %d layers %d gated %d dense %d\n",
-                            ik_isa_name(isa), round, c.d_model, c.d_ff, c.d_kv, c.num_heads, c.num_layers, c.gated,
-                            c.dense);
+                std::printf(
+                    "%s: differs, round %d: d_model %d d_ff %d d_kv %d heads %d layers %d gated %d dense %d "
+                    "weight_type %d\n",
+                    ik_isa_name(isa), round, c.d_model, c.d_ff, c.d_kv, c.num_heads, c.num_layers, c.gated, c.dense,
+                    c.weight_type);
             }
         }
         std::printf("%s: %d rounds\n", ik_isa_name(isa), rounds);

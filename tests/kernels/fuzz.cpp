@@ -35,7 +35,7 @@ void judge(const char* call, int code, const char* message) {
 
 void create() {
     const auto to = [](int64_t most) { return static_cast<int32_t>(between(1, most)); };
-    ik_config c{to(20), to(40), to(9), to(3), 1, 20, to(20), 5, chance(2), 1, 1, chance(3), 1e-6f};
+    ik_config c{to(20), to(40), to(9), to(3), 1, 20, to(20), 5, chance(2), 1, 1, to(3) - 1, 1e-6f};
     RandomModel model(c, source);
     int32_t* const fields = &c.d_model;
     if (chance(2)) fields[between(0, 11)] = static_cast<int32_t>(odd());
@@ -100,10 +100,12 @@ void encode(const ik_model* model, const ik_config& c) {
 int main(int argc, char** argv) {
     const double seconds = argc > 1 ? std::atof(argv[1]) : 5;
     source.seed(argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1);
-    const ik_config c{20, 40, 6, 2, 2, 25, 12, 5, 0, 1, 1, 0, 1e-6f};
-    const RandomModel weights(c, source);
+    ik_config c{20, 40, 6, 2, 2, 25, 12, 5, 0, 1, 1, IK_INT8, 1e-6f};
     std::vector<ik_model*> models;
-    for (int isa = 0; isa < ik_isa_count(); ++isa) {
+    for (int i = 0; i < 2 * ik_isa_count(); ++i) {
+        const int isa = i / 2;
+        c.weight_type = i % 2 ? IK_FP32 : IK_INT8;
+        const RandomModel weights(c, source);
         ik_model* model = nullptr;
         char message[64] = "";
         const int code = ik_model_create(&c, weights.tensors.data(), static_cast<int64_t>(weights.tensors.size()), isa,

@@ -17,8 +17,12 @@ struct RandomModel {
 
     RandomModel(const ik_config& chosen, std::mt19937& random) : config(chosen), random_(random) {
         const int64_t d = config.d_model, inner = int64_t{config.num_heads} * config.d_kv;
-        weight(config.vocab_size * d);
-        reals(config.vocab_size, 0.001f, 0.02f);
+        if (config.weight_type == IK_FP32) {
+            reals(config.vocab_size * d, -2, 2);
+        } else {
+            weight(config.vocab_size * d);
+            reals(config.vocab_size, 0.001f, 0.02f);
+        }
         reals(config.num_heads * (2 * int64_t{config.max_distance} + 1), -3, 3);
         reals(d, 0.1f, 1);
         if (config.dense) reals(d * config.embedding_dim, -0.2f, 0.2f);
@@ -34,7 +38,8 @@ struct RandomModel {
 
 private:
     void product(int64_t k, int64_t n) {
-        if (!config.int4) {
+        if (config.weight_type == IK_FP32) return reals(k * n, -0.2f, 0.2f);
+        if (config.weight_type == IK_INT8) {
             weight(k * n);
             reals(n, 0.0005f, 0.003f);
             return;

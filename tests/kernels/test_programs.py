@@ -107,16 +107,19 @@ def test_x86_emulated(tmp_path: Path) -> None:
     assert compared(run(str(folder / "compare"), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
 
 
-def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("weight_bytes", "model"), [(1, "short"), (4, "fp32 short")])
+def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path, weight_bytes: int, model: str) -> None:
     needs_avx2()
     sources = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))
     tiles = sources / "src/tiles.h"
     right = "Tiles::template tile<HEIGHT>(a, stride, panel, k, sums, ahead);"
     assert right in tiles.read_text()
-    tiles.write_text(tiles.read_text().replace(right, f"{right} if (HEIGHT == 2) ++sums[0];"))
+    tiles.write_text(
+        tiles.read_text().replace(right, f"{right} if (HEIGHT == 2 && sizeof *panel == {weight_bytes}) ++sums[0];")
+    )
     folder = build(tmp_path / "build", sources=sources)
     done = subprocess.run([str(folder / "compare"), "0", "1"], capture_output=True, text=True)
-    assert "of the self-check's short model" in done.stderr
+    assert f"of the self-check's {model} model" in done.stderr
 
 
 def test_arm_in_qemu(tmp_path: Path) -> None:

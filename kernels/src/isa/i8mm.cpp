@@ -17,7 +17,7 @@ inline void store_pairs(int32_t* sums, int64_t stride, int32x4_t left, int32x4_t
 }
 
 struct Tiles : PlainTiles<Activation> {
-    static constexpr int64_t ROWS = 6, COLUMNS = 16, DEPTH = 8, STEP_BYTES = 8 * COLUMNS;
+    static constexpr int64_t ROWS = 6, COLUMNS = 16, DEPTH = 16, STEP_BYTES = 8 * COLUMNS;
     static constexpr int64_t STEP = 2;  // rows are multiplied in pairs
     static constexpr int32_t ZERO_SIGNED = 0, ZERO_POSITIVE = -128;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 8 * (8 * COLUMNS) + 8 * column + k % 8; }

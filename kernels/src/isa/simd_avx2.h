@@ -6,6 +6,9 @@
 
 namespace {
 
+// The tile of fp32, rows by vectors: 12 of 16 registers hold its sums.
+constexpr int FLOAT_ROWS = 6, FLOAT_VECTORS = 1;
+
 struct F {
     __m256 low, high;
 };

@@ -6,6 +6,9 @@
 
 namespace {
 
+// The tile of fp32, rows by vectors: 24 of 32 registers hold its sums.
+constexpr int FLOAT_ROWS = 12, FLOAT_VECTORS = 2;
+
 struct F {
     __m512 all;
 };

@@ -6,6 +6,9 @@
 
 namespace {
 
+// The tile of fp32, rows by vectors: 24 of 32 registers hold its sums.
+constexpr int FLOAT_ROWS = 6, FLOAT_VECTORS = 1;
+
 struct F {
     float32x4_t part[4];
 };

@@ -7,6 +7,9 @@
 
 namespace {
 
+// The tile of fp32, rows by vectors.
+constexpr int FLOAT_ROWS = 4, FLOAT_VECTORS = 1;
+
 struct F {
     float lane[16];
 };

@@ -14,7 +14,7 @@ using Activation = uint8_t;
 struct Tiles : RowTiles<Tiles, Activation> {
     using V = Register::V;
     static constexpr int64_t LENGTH = sizeof(V) / sizeof(int32_t);
-    static constexpr int64_t ROWS = Register::ROWS, COLUMNS = 2 * LENGTH, DEPTH = 4, STEP_BYTES = 4 * COLUMNS;
+    static constexpr int64_t ROWS = Register::ROWS, COLUMNS = 2 * LENGTH, DEPTH = 16, STEP_BYTES = 4 * COLUMNS;
     static constexpr int32_t ZERO_SIGNED = 128, ZERO_POSITIVE = 0;
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 

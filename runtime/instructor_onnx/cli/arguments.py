@@ -42,7 +42,7 @@ def add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model.add_argument(
         "--engine",
         choices=ENGINES,
-        help="what computes (default: native for int8 and int4 on the CPU, where it passes its self-check)",
+        help="what computes (default: native for fp32, int8 and int4 on the CPU, where it passes its self-check)",
     )
     model.add_argument("--threads", type=threads, metavar="N", help="CPU threads (default: all this process may use)")
     model.add_argument(

@@ -130,5 +130,5 @@ def _plan(manifest: Manifest, name: str, folder: Path) -> Plan:
     if "native" in fits(variant.weight_type, device):
         why = str(native.why_not())
     else:
-        why = f"the native engine runs {' and '.join(sorted(native.WEIGHT_TYPES, reverse=True))}"
+        why = "the native engine runs fp32, int8 and int4"
     return Plan(engine, str(device), why)

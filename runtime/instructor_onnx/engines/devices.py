@@ -57,6 +57,8 @@ def choose_device(device: str | None) -> Device:
         RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
     """
     if device is None:
+        if visible_gpus() == 0:  # without importing onnxruntime, which is slow
+            return Device("cpu")
         try:
             return Device("cpu") if missing(import_onnxruntime(), 0) else Device("cuda")
         except ImportError:  # the native engine may do without

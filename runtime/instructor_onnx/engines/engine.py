@@ -122,4 +122,6 @@ def _without_onnxruntime(manifest: Manifest, variant: str) -> str:
         return "."
     if reason := native.why_not():
         return f". The native engine would run {' and '.join(fitting)} without it, but {reason}."
+    if variant in fitting:
+        return ", or use engine='native', which runs it without."
     return f", or use variant={fitting[0]!r}, which the native engine runs without it."

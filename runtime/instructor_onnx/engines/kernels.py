@@ -26,7 +26,7 @@ __all__ = [
     "why_not",
 ]
 
-ABI = 2
+ABI = 3
 Message = ctypes.c_char * 512
 OUT_OF_MEMORY = 3  # IK_OUT_OF_MEMORY
 # A buffer's format in the machine's byte order, with the bytes of a number; `l` has 4 on Windows.
@@ -40,6 +40,7 @@ KINDS = {
     ("l", 8): "int64",
     ("q", 8): "int64",
 }
+WEIGHT_TYPES = {"int8": 0, "int4": 1, "float32": 2}  # IK_INT8, IK_INT4, IK_FP32
 WEIGHT_KINDS = ("int8", "uint8", "float16", "float32")
 
 
@@ -66,7 +67,7 @@ class Config(ctypes.Structure):
         ("gated", ctypes.c_int32),
         ("dense", ctypes.c_int32),
         ("normalize", ctypes.c_int32),
-        ("int4", ctypes.c_int32),
+        ("weight_type", ctypes.c_int32),  # one of WEIGHT_TYPES
         ("layer_norm_epsilon", ctypes.c_float),
     ]
 
@@ -153,7 +154,7 @@ def _load() -> ctypes.CDLL:
             [pointer, pointer, pointer, integer, ctypes.c_int, pointer, integer, pointer, integer, *said],
             ctypes.c_int,
         ),
-        "ik_measure_peak": ([ctypes.c_int, ctypes.c_int, ctypes.c_double, pointer, *said], ctypes.c_int),
+        "ik_measure_peak": ([*[ctypes.c_int] * 3, ctypes.c_double, pointer, *said], ctypes.c_int),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, name)
@@ -206,10 +207,10 @@ def self_check(isa: str) -> None:
     _call("ik_self_check", _index(isa))
 
 
-def measure_peak(isa: str, threads: int, seconds: float = 0.5) -> float:
-    """Integer operations a second of the innermost loop on data in the first-level cache."""
+def measure_peak(isa: str, weight_type: str, threads: int, seconds: float = 0.5) -> float:
+    """Operations a second of the innermost loop for one of WEIGHT_TYPES on data in the first-level cache."""
     found = ctypes.c_double()
-    _call("ik_measure_peak", _index(isa), threads, seconds, ctypes.byref(found))
+    _call("ik_measure_peak", _index(isa), WEIGHT_TYPES[weight_type], threads, seconds, ctypes.byref(found))
     return found.value
 
 

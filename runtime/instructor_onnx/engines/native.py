@@ -1,4 +1,4 @@
-"""The native engine: int8 and int4 on the CPU kernels. The only module that imports kernels.py.
+"""The native engine: fp32, int8 and int4 on the CPU kernels. The only module that imports kernels.py.
 
 Reads the weights of the variant's own ONNX model; there is no second copy on disk. Blocks of int4 are expanded to int8
 when a model is opened: the small file at the speed of int8.
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
-WEIGHT_TYPES = frozenset({"int8", "int4"})  # of the variants that the kernels run
+WEIGHT_TYPES = frozenset({"float32", "int8", "int4"})  # of the variants that the kernels run
 ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
 EPSILON = "encoder.layer_norm_epsilon"  # a number in the file, beside the weights
-# The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file.
+# The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file. An fp32 file has
+# float32 everywhere, and no scales.
 WEIGHTS = (
     ("shared.weight", np.int8, np.int8),
     ("shared.weight.scale", np.float32, np.float32),
@@ -65,7 +66,7 @@ class UnknownGraphError(BundleError):
 
 
 class NativeSession:
-    """The weights of one variant, rearranged for this machine: the `Engine` for int8 and int4 on CPUs."""
+    """The weights of one variant, rearranged for this machine: the `Engine` of CPUs."""
 
     name = "native"
     device = Device("cpu")
@@ -80,7 +81,7 @@ class NativeSession:
 
     @classmethod
     def open(cls, path: Path, sizes: Model, num_threads: int | None = None) -> NativeSession:
-        """Open the int8 or int4 model `path` of a bundle whose manifest gives `sizes`.
+        """Open the fp32, int8 or int4 model `path` of a bundle whose manifest gives `sizes`.
 
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
@@ -230,9 +231,8 @@ def _checked(named: str | None) -> str:
 
 def _arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
     """What the kernels want to know: the fields of their Config, and the weights in the order of their header."""
-    first = initializers.get("encoder.block.0.layer.0.SelfAttention.qkv.weight")
-    int4 = first is not None and first.dtype == np.uint8  # uint8 [out, blocks, block_size / 2], two weights a byte
-    tensors = [_weight(initializers, name, dtype, path) for name, dtype in _names(sizes, int4)]
+    weight_type = _weight_type(initializers)
+    tensors = [_weight(initializers, name, dtype, path) for name, dtype in _names(sizes, weight_type)]
     bias = initializers["encoder.relative_attention_bias"]
     if bias.ndim != 2:  # [num_heads, 2 * max_distance + 1]
         raise UnknownGraphError(
@@ -251,7 +251,7 @@ def _arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> t
         "gated": sizes.feed_forward == "gated-gelu",
         "dense": sizes.dense,
         "normalize": sizes.normalize,
-        "int4": int4,
+        "weight_type": import_kernels().WEIGHT_TYPES[weight_type],
         "layer_norm_epsilon": _epsilon(initializers, path),
     }
     outside = [name for name, value in config.items() if not 0 <= value < 1 << 31]
@@ -260,15 +260,27 @@ def _arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> t
     return config, tensors
 
 
-def _names(sizes: Model, int4: bool) -> Iterator[tuple[str, type[np.generic]]]:
+def _weight_type(initializers: Mapping[str, Array]) -> str:
+    """One of WEIGHT_TYPES, by the first product; int8 where there is none, which is then missing."""
+    first = initializers.get("encoder.block.0.layer.0.SelfAttention.qkv.weight")
+    if first is not None and first.dtype == np.uint8:  # [out, blocks, block_size / 2], two weights a byte
+        return "int4"
+    return "float32" if first is not None and first.dtype == np.float32 else "int8"
+
+
+def _names(sizes: Model, weight_type: str) -> Iterator[tuple[str, type[np.generic]]]:
     """Every weight in the order of the kernels' header, and its type in the file."""
     absent = {"wi"} if sizes.feed_forward == "gated-gelu" else {"wi_0", "wi_1"}
     if not sizes.dense:
         absent.add("dense")
     blocks = ((f"encoder.block.{index}.{name}", *types) for index in range(sizes.num_layers) for name, *types in BLOCK)
     for name, in_int8, in_int4 in itertools.chain(WEIGHTS, blocks):
-        if absent.isdisjoint(name.split(".")):
-            yield name, in_int4 if int4 else in_int8
+        if not absent.isdisjoint(name.split(".")):
+            continue
+        if weight_type != "float32":
+            yield name, in_int4 if weight_type == "int4" else in_int8
+        elif not name.endswith(".scale"):
+            yield name, np.float32
 
 
 def _weight(initializers: Mapping[str, Array], name: str, dtype: type[np.generic], path: Path) -> Array:
@@ -281,7 +293,7 @@ def _weight(initializers: Mapping[str, Array], name: str, dtype: type[np.generic
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BundleError(f"{path}: {name} holds NaN or infinity. Export the checkpoint again.")
-    return array.astype(np.float32) if name == "dense.linear.weight" else array
+    return array.astype(np.float32, copy=False) if name == "dense.linear.weight" else array
 
 
 def _epsilon(initializers: Mapping[str, Array], path: Path) -> float:

@@ -197,7 +197,7 @@ def test_another_model_does_not_continue(
         (["bad.jsonl", "-o", "out.npy"], "bad.jsonl, line 2: column 'text' holds int (7), expected a string."),
         (["in.jsonl", "-o", "out.npy", "--text-column", "title"], "line 1: no column 'title' (it has id, text)."),
         (["in.jsonl", "-o", "out.npy", "--variant", "fp64"], "--variant fp64: "),
-        (["in.jsonl", "-o", "out.npy", "--engine", "native", "--variant", "fp32"], "--engine native runs int8 and"),
+        (["in.jsonl", "-o", "out.npy", "--engine", "native", "--device", "cuda"], "--engine native runs fp32, int8"),
         (["in.jsonl", "-o", "out.npy", "--device", "tpu"], "device: found 'tpu'"),
         (["in.jsonl", "-o", "out.npy", "--device", "cuda"], "--device cuda: the installed onnxruntime is the CPU-only"),
     ],

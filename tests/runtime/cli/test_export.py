@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from instructor_onnx import Manifest, cli
-from instructor_onnx.engines import processor
+from instructor_onnx.engines import native, processor
 from instructor_onnx.extras import pip_install
 
 from tests.runtime.cli.conftest import error_of
@@ -50,7 +50,9 @@ def test_export(
     table = [line.split() for line in captured.out.splitlines()]
     figures = "max abs diff cosine mean 1st pct minimum same in any batch"
     assert table[1] == ["variant", "size", "engine", *figures.split()]
-    assert [(row[0], row[3]) for row in table[2:4]] == [("fp32", "onnxruntime"), ("int8", "onnxruntime")]
+    engines = ["onnxruntime", "native"] if native.is_verified() else ["onnxruntime"]
+    expected = [(variant, engine) for variant in ("fp32", "int8") for engine in engines]
+    assert [(row[0], row[3]) for row in table[2 : 2 + len(expected)]] == expected
     assert f"\nmeasured on {processor.name()}\n" in captured.out
     assert captured.out.endswith("Next: instructor-onnx encode out texts.jsonl -o vectors.npy\n")
     assert captured.err == ""

@@ -58,6 +58,7 @@ def manifest() -> Manifest:
     others = {
         "fp32": dataclasses.replace(int8, weight_type="float32", devices=("cpu", "cuda")),
         "fp16": dataclasses.replace(int8, weight_type="float16", devices=("cuda",)),
+        "fp8": dataclasses.replace(int8, weight_type="float8"),  # of another exporter
     }
     return dataclasses.replace(found, variants=found.variants | others)
 
@@ -89,7 +90,8 @@ def test_where_the_kernels_pass(manifest: Manifest, monkeypatch: pytest.MonkeyPa
     engine = f"onnxruntime {onnxruntime.__version__}"
     assert found.variants == {
         "int8": machine.Plan("native avx2", "cpu", "self-check passed"),
-        "fp32": machine.Plan(engine, "cpu", "the native engine runs int8 and int4"),
+        "fp32": machine.Plan("native avx2", "cpu", "self-check passed"),
+        "fp8": machine.Plan(engine, "cpu", "the native engine runs fp32, int8 and int4"),
         "fp16": machine.Plan(None, None, "there is no NVIDIA driver"),
     }
     lines = machine.text(found).splitlines()

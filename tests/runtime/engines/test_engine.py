@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ CPU, GPU = Device("cpu"), Device("cuda")
     [
         ("int8", CPU, ("onnxruntime", "native")),
         ("int4", CPU, ("onnxruntime", "native")),
-        ("float32", CPU, ("onnxruntime",)),
+        ("float32", CPU, ("onnxruntime", "native")),
+        ("float32", GPU, ("onnxruntime",)),
         ("int8", GPU, ("onnxruntime",)),
         ("float16", GPU, ("onnxruntime",)),
     ],
@@ -61,23 +63,36 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_onnxruntime")
 class TestWithoutOnnxruntime:
-    def test_native_runs_what_it_can(self) -> None:
+    def test_native_runs_every_variant_for_cpus(self, bundle: Path) -> None:
         if reason := native.why_not():
             pytest.skip(reason)
-        assert INSTRUCTOR("instructor-mini").encode("a text").shape == (384,)
+        assert INSTRUCTOR(bundle).variant == "fp32"
+        for variant in Manifest.read(bundle).variants:
+            assert INSTRUCTOR(bundle, variant=variant).encode("a text").any()
 
     def test_scalar_code_is_better_than_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(native.ISA_VARIABLE, raising=False)
         monkeypatch.setattr(native, "instruction_set", lambda: "scalar")
         assert default_engine("int8", CPU) == "native"
 
-    def test_fp32_names_the_extra_and_the_variant_that_does_without(
+    def test_who_asks_for_onnxruntime_learns_the_extra_and_the_engine_that_does_without(
         self, monkeypatch: pytest.MonkeyPatch, bundle: Path
     ) -> None:
         monkeypatch.setattr(native, "why_not", lambda: None)
         expected = f"variant='fp32': onnxruntime is not installed .*: {re.escape(pip_install('onnxruntime'))}, "
-        with pytest.raises(ImportError, match=expected + "or use variant='int8', which the native engine runs"):
-            INSTRUCTOR(bundle)
+        with pytest.raises(ImportError, match=expected + "or use engine='native', which runs it without"):
+            INSTRUCTOR(bundle, engine="onnxruntime")
+
+    def test_a_variant_that_only_onnxruntime_knows_names_one_that_does_without(
+        self, monkeypatch: pytest.MonkeyPatch, bundle: Path, tmp_path: Path
+    ) -> None:
+        folder = Path(shutil.copytree(bundle, tmp_path / "own"))
+        manifest = (folder / "manifest.json").read_text()
+        assert '"weight_type": "float32"' in manifest
+        (folder / "manifest.json").write_text(manifest.replace('"weight_type": "float32"', '"weight_type": "float64"'))
+        monkeypatch.setattr(native, "why_not", lambda: None)
+        with pytest.raises(ImportError, match="or use variant='int8', which the native engine runs without it"):
+            INSTRUCTOR(folder, variant="fp32")
 
     def test_with_no_engine_at_all_both_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(native, "why_not", lambda: "there is no compiler")
