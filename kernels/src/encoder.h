@@ -99,7 +99,7 @@ inline void normed_rows(const Model& model, const float* gain, Workspace& w, Ran
 inline void self_attention(const Model& model, const Layer& layer, const Unit& unit, Workspace& w, Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
     share_panels(layer.qkv, layer.o, team, [&](Range columns, const int8_t* then) {
-        multiply(w.a, unit.rows, layer.qkv, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(w.a, unit.rows, layer.qkv, columns, then, [=](int64_t row, int64_t column, F value) {
             store(w.qkv + row * w.qkv_stride + column, mul(value, set(w.a_scale[row])));
         });
     });
@@ -123,7 +123,7 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
         }
     });
     share_panels(layer.o, layer.wi, team, [&](Range columns, const int8_t* then) {
-        multiply(w.a, unit.rows, layer.o, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(w.a, unit.rows, layer.o, columns, then, [=](int64_t row, int64_t column, F value) {
             float* x = w.x + row * w.x_stride + column;
             store(x, add(load(x), mul(value, set(w.a_scale[row]))));
         });
@@ -134,16 +134,16 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
 inline void inner_rows(const Layer& layer, bool gated, const Activation* a, const float* a_scale, int64_t count,
                        Workspace& w, Range columns, const int8_t* then) {
     if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-        multiply(a, count, layer.wi, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(a, count, layer.wi, columns, then, [=](int64_t row, int64_t column, F value) {
             store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
         });
         return;
     }
     multiply(a, count, layer.wi, columns, panel_of(layer.wi_1, columns.first),
-             [&](int64_t row, int64_t column, F value) {
+             [=](int64_t row, int64_t column, F value) {
                  store(w.inner + row * w.inner_stride + column, gelu(mul(value, set(a_scale[row]))));
              });
-    multiply(a, count, layer.wi_1, columns, then, [&](int64_t row, int64_t column, F value) {
+    multiply(a, count, layer.wi_1, columns, then, [=](int64_t row, int64_t column, F value) {
         float* inner = w.inner + row * w.inner_stride + column;
         store(inner, mul(load(inner), mul(value, set(a_scale[row]))));
     });
@@ -170,7 +170,7 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
         });
         const bool more = first + count < unit.rows;
         share_panels(layer.wo, more ? layer.wi : following, team, [&](Range columns, const int8_t* then) {
-            multiply(w.f, count, layer.wo, columns, then, [&](int64_t row, int64_t column, F value) {
+            multiply(w.f, count, layer.wo, columns, then, [=](int64_t row, int64_t column, F value) {
                 float* x = w.x + (first + row) * w.x_stride + column;
                 store(x, add(load(x), mul(value, set(w.f_scale[row]))));
             });

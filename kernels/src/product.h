@@ -56,13 +56,14 @@ inline void multiply(const Activation* a, int64_t rows, const Product& w, Range 
         int64_t row, height, column;
     } last{};  // where interleaved: what was multiplied before, whose sums become floats while others are multiplied
     int64_t turn = 0;
-    const auto settle = [&](const Part& part, int64_t from, int64_t to) {
+    const auto settle = [&](const Part part, int64_t from, int64_t to) {
+        const Finish own = finish;  // of copies the compiler knows that no store changes them
         for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
             const int64_t column = part.column + c;
             const F scale = load(w.scales + column);
+            const int32_t* const correction = w.correction + column;
             for (int64_t r = from; r < to; ++r) {
-                const F whole = difference(part.sums + r * Tiles::COLUMNS + c, w.correction + column);
-                finish(part.row + r, column, mul(whole, scale));
+                own(part.row + r, column, mul(difference(part.sums + r * Tiles::COLUMNS + c, correction), scale));
             }
         }
     };
