@@ -167,7 +167,7 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
                            Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
     share_panels<Tiles>(unit.rows, layer.qkv, layer.o, team, [&](Range rows, Range columns, const void* then) {
-        multiply(w.a, rows, layer.qkv, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(w.a, rows, layer.qkv, columns, then, [=](int64_t row, int64_t column, F value) {
             store(w.qkv + row * w.qkv_stride + column, w.a.scaled(value, row));
         });
     });
@@ -188,7 +188,7 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
     });
     const Rows<Tiles> context = input(w.qkv, w.qkv_stride, unit.rows, layer.o, nullptr, w.a, team);
     share_panels<Tiles>(unit.rows, layer.o, layer.wi, team, [&](Range rows, Range columns, const void* then) {
-        multiply(context, rows, layer.o, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(context, rows, layer.o, columns, then, [=](int64_t row, int64_t column, F value) {
             float* x = w.x + row * w.x_stride + column;
             store(x, add(load(x), context.scaled(value, row)));
         });
@@ -200,16 +200,16 @@ template <class Tiles>
 inline void inner_rows(const Layer& layer, bool gated, Rows<Tiles> a, Range rows, Workspace<Tiles>& w, Range columns,
                        const void* then) {
     if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-        multiply(a, rows, layer.wi, columns, then, [&](int64_t row, int64_t column, F value) {
+        multiply(a, rows, layer.wi, columns, then, [=](int64_t row, int64_t column, F value) {
             store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
         });
         return;
     }
     multiply(a, rows, layer.wi, columns, panel_of<Tiles>(layer.wi_1, columns.first),
-             [&](int64_t row, int64_t column, F value) {
+             [=](int64_t row, int64_t column, F value) {
                  store(w.inner + row * w.inner_stride + column, gelu(a.scaled(value, row)));
              });
-    multiply(a, rows, layer.wi_1, columns, then, [&](int64_t row, int64_t column, F value) {
+    multiply(a, rows, layer.wi_1, columns, then, [=](int64_t row, int64_t column, F value) {
         float* inner = w.inner + row * w.inner_stride + column;
         store(inner, mul(load(inner), a.scaled(value, row)));
     });
@@ -231,7 +231,7 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
         const bool more = first + count < unit.rows;
         const Product& next = more ? layer.wi : following;
         share_panels<Tiles>(count, layer.wo, next, team, [&](Range rows, Range columns, const void* then) {
-            multiply(f, rows, layer.wo, columns, then, [&](int64_t row, int64_t column, F value) {
+            multiply(f, rows, layer.wo, columns, then, [=](int64_t row, int64_t column, F value) {
                 float* x = w.x + (first + row) * w.x_stride + column;
                 store(x, add(load(x), f.scaled(value, row)));
             });

@@ -70,11 +70,17 @@ inline void pack(const void* weight, int64_t stride, Product& product, int64_t p
     }
 }
 
-// LANES products without the scale of their row: integer sums less the zero point's, times the column scale.
-inline F products(const int32_t* sums, const Product& w, int64_t column) {
-    return mul(difference(sums, w.correction + column), load(w.scales + column));
+// What makes LANES products out of sums: integers less the zero point's, times the column scale. Rows have one, too.
+template <class Tiles>
+inline auto products(const Product& w, int64_t column) {
+    if constexpr (QUANTISED<Tiles>) {
+        const int32_t* const correction = w.correction + column;
+        const F scale = load(w.scales + column);
+        return [=](const int32_t* sums) { return mul(difference(sums, correction), scale); };
+    } else {
+        return [](const float* sums) { return load(sums); };
+    }
 }
-inline F products(const float* sums, const Product&, int64_t) { return load(sums); }
 
 // then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
 // finish(row, column, F) gets LANES products at a time, to be multiplied by the row's scale.
@@ -89,11 +95,13 @@ inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, 
         int64_t row, height, column;
     } last{};  // where interleaved: what was multiplied before, whose sums become floats while others are multiplied
     int64_t turn = 0;
-    const auto settle = [&](const Part& part, int64_t from, int64_t to) {
+    const auto settle = [&](const Part part, int64_t from, int64_t to) {
+        const Finish own = finish;  // of copies the compiler knows that no store changes them
         for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
             const int64_t column = part.column + c;
+            const auto scaled = products<Tiles>(w, column);
             for (int64_t r = from; r < to; ++r) {
-                finish(part.row + r, column, products(part.sums + r * Tiles::COLUMNS + c, w, column));
+                own(part.row + r, column, scaled(part.sums + r * Tiles::COLUMNS + c));
             }
         }
     };
