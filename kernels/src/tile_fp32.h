@@ -14,19 +14,21 @@ struct FloatTiles : RowTiles<FloatTiles, float, float, float> {
     static constexpr int64_t place(int64_t k, int64_t column) { return k * COLUMNS + column; }
 
     template <int R>
-    static void tile(const float* a, int64_t stride, const float* panel, int64_t k, float* sums, Ahead ahead) {
+    [[gnu::always_inline]] static inline void tile(const float* a, int64_t stride, const float* panel, int64_t k,
+                                                   float* sums, Ahead ahead) {
         F sum[R][FLOAT_VECTORS];
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) {
             for (F& vector : sum[r]) vector = set(0.0f);
         }
-        for (int64_t i = 0; i < k; ++i, panel += COLUMNS) {
+        Fours<R, float> rows(a, stride);
+        for (int64_t i = 0; i < k; ++i, panel += COLUMNS, rows.step(1)) {
             ahead.fetch<STEP_BYTES>();
             F w[FLOAT_VECTORS];
             for (int v = 0; v < FLOAT_VECTORS; ++v) w[v] = load(panel + v * instructor::LANES);
 #pragma GCC unroll 12
             for (int r = 0; r < R; ++r) {
-                const F x = set(a[r * stride + i]);
+                const F x = set(*rows.row(r));
                 for (int v = 0; v < FLOAT_VECTORS; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
             }
         }

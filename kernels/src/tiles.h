@@ -26,6 +26,28 @@ struct Ahead {
     }
 };
 
+// The rows of a tile by one address for four of them. GCC would keep one for each row, which are more than there are
+// registers, and fetch them from vector registers in the innermost loop.
+template <int ROWS, class Activation>
+class Fours {
+public:
+    Fours(const Activation* a, int64_t stride) : stride_(stride) {
+        for (int four = 0; four < FOURS; ++four) first_[four] = a + 4 * four * stride;
+    }
+    const Activation* row(int r) const { return first_[r / 4] + r % 4 * stride_; }
+    void step(int64_t numbers) {
+        for (const Activation*& first : first_) {
+            first += numbers;
+            asm("" : "+r"(first));
+        }
+    }
+
+private:
+    static constexpr int FOURS = (ROWS + 3) / 4;
+    const Activation* first_[FOURS];
+    int64_t stride_;
+};
+
 // A tile that needs nothing around it, of activations that lie as they were prepared, of any height up to its own.
 template <class A, class W = int8_t, class S = int32_t>
 struct PlainTiles {
@@ -49,7 +71,8 @@ struct PlainTiles {
 template <class Tiles, class A, class W = int8_t, class S = int32_t>
 struct RowTiles : PlainTiles<A, W, S> {
     template <int MOST = -1>
-    static void run(int rows, const A* a, int64_t stride, const W* panel, int64_t k, S* sums, Ahead ahead) {
+    [[gnu::always_inline]] static inline void run(int rows, const A* a, int64_t stride, const W* panel, int64_t k,
+                                                  S* sums, Ahead ahead) {
         constexpr int HEIGHT = MOST < 0 ? Tiles::ROWS : MOST;
         if constexpr (HEIGHT > 1) {
             if (rows < HEIGHT) return run<HEIGHT - 1>(rows, a, stride, panel, k, sums, ahead);

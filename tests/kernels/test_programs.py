@@ -107,7 +107,7 @@ def test_x86_emulated(tmp_path: Path) -> None:
     assert compared(run(str(folder / "compare"), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
 
 
-@pytest.mark.parametrize(("weight_bytes", "model"), [(1, "short"), (4, "fp32 short")])
+@pytest.mark.parametrize(("weight_bytes", "model"), [(1, "short"), (4, "fp32 long")])
 def test_the_self_check_meets_a_tile_that_is_wrong_at_one_height(tmp_path: Path, weight_bytes: int, model: str) -> None:
     needs_avx2()
     sources = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))

@@ -19,17 +19,19 @@ struct Tiles : RowTiles<Tiles, Activation> {
     static constexpr int64_t place(int64_t k, int64_t column) { return k / 4 * (4 * COLUMNS) + 4 * column + k % 4; }
 
     template <int R>
-    static void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k, int32_t* sums, Ahead ahead) {
+    [[gnu::always_inline]] static inline void tile(const Activation* a, int64_t stride, const int8_t* panel, int64_t k,
+                                                   int32_t* sums, Ahead ahead) {
         V low[R], high[R];
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) low[r] = high[r] = Register::all(0);
-        for (int64_t i = 0; i < k; i += 4, panel += 4 * COLUMNS) {
+        Fours<R, Activation> rows(a, stride);
+        for (int64_t i = 0; i < k; i += 4, panel += 4 * COLUMNS, rows.step(4)) {
             ahead.fetch<STEP_BYTES>();
             const V w_low = Register::load(panel), w_high = Register::load(panel + sizeof(V));
 #pragma GCC unroll 12
             for (int r = 0; r < R; ++r) {
                 int32_t four;
-                memcpy(&four, a + r * stride + i, sizeof four);
+                memcpy(&four, rows.row(r), sizeof four);
                 const V x = Register::all(four);
                 low[r] = Register::dot(low[r], x, w_low);
                 high[r] = Register::dot(high[r], x, w_high);
