@@ -11,6 +11,7 @@ from pathlib import Path
 import instructor_onnx
 import instructor_onnx_export
 import pytest
+from instructor_onnx.engines.engine import ENGINES
 from instructor_onnx.extras import pip_install
 
 PROJECT = Path(__file__).parents[1]
@@ -30,16 +31,19 @@ def test_public_names() -> None:
         assert all(hasattr(module, name) for name in module.__all__)
 
 
-def test_the_runtime_loads_nothing_heavy(bundle: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_runtime_loads_nothing_heavy(bundle: Path, engine: str) -> None:
+    if engine == "native":
+        pytest.importorskip("instructor_onnx.engines.kernels", exc_type=ImportError)
     code = (
         "import sys, instructor_onnx, instructor_onnx.cli\n"
-        f"instructor_onnx.INSTRUCTOR({str(bundle)!r}).encode(['a'])\n"
+        f"instructor_onnx.INSTRUCTOR({str(bundle)!r}, engine={engine!r}).encode(['a'])\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = set(run(code).split())
     heavy = {"torch", "transformers", "onnx", "safetensors", "sentencepiece", "instructor_onnx_export", "pyarrow"}
     assert loaded & heavy == set()
-    assert "onnxruntime" in loaded
+    assert ("onnxruntime" in loaded) == (engine == "onnxruntime")
 
 
 def test_the_export_package_names_what_is_missing() -> None:
