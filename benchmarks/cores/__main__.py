@@ -16,8 +16,8 @@ with weights and activations at hand. What the simulation adds is what one core 
     threads       started one after the other by the caller; one that has waited for 50 us sleeps and has to be woken
 
 It is checked first: what this machine's cores do, measured in turns with the pieces, beside what is simulated for them.
-A run or a piece counts where all cores were this process's meanwhile (those that have nothing to do spin), as its
-processor time tells: on a busy machine few long ones do.
+Others may use the machine meanwhile: a run counts where its threads had their cores to themselves, as its processor
+time tells; where there was none, the table has a dash.
 Then come the predictions, each twice: "kept", every thread on the core where it was in the call before, whose cache has
 its slice of the weights if that fits; "new", every thread on another core, all weights from memory. Linux keeps
 threads where they were for as long as it likes: the truth lies between.
@@ -68,9 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--assume", action="append", default=[], metavar="NAME=NUMBER", help="of the machines that are predicted"
     )
-    parser.add_argument(
-        "--patience", type=float, default=20, help="seconds to wait for quiet runs of each shape; default: 20"
-    )
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each turn of measuring; default: 0.5")
     parser.add_argument("--layers", type=int, default=BASE["num_layers"], help="of the base shape; default: all")
     commands.add_out(parser, "cores-base")
     commands.add_page(parser, "--docs", "cores")

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +36,8 @@ BASE = {  # the shape of instructor-base, in the order of schedule.cpp's argumen
 }
 CHECKED = ("1x16", "1x32", "1x64", "1x512", "8x64", "4x512", "64xmixed")
 SEED = 0
-TURN = 0.1  # seconds of real runs, a third of what their pieces get
-PAUSE = 1.0  # after a turn without a quiet one
-RUNS = 30  # quiet ones, of each number of threads
 TURNS = 5
-PIECES = 0.5  # seconds of measuring the pieces of what is predicted
+TRIES, RUNS = 30, 7  # turns until so many quiet runs were seen
 CLUSTER = 8
 ASSUMED = {
     "socket_bandwidth": 400e9,  # DDR5, 12 channels of 5,600: three quarters of 538 GB/s
@@ -114,13 +110,13 @@ def measure(options: argparse.Namespace) -> Path:
                 found["check"] = {}
                 for text in options.shapes:
                     if text in CHECKED:
-                        found["check"][text] = check(playing, lengths(text), here, options.patience)
+                        found["check"][text] = check(playing, lengths(text), here, options.seconds)
                         results.write(out, found)
                         say(f"{text}: {json.dumps(found['check'][text])}")
             assumed = found["assumed"] = ASSUMED | numbers(options.assume)
             for cores in options.cores:
                 for text in options.shapes:
-                    predicted = predict(playing, lengths(text), cores, here, assumed)
+                    predicted = predict(playing, lengths(text), cores, here, assumed, options.seconds)
                     found.setdefault("predicted", {}).setdefault(name, {}).setdefault(cores, {})[text] = predicted
                     results.write(out, found)
                     say(f"{name}, {cores} cores, {text}: {json.dumps(predicted)}")
@@ -154,29 +150,24 @@ def this_machine(playing: Player) -> dict[str, float]:
     return {key: statistics.median(turn[key] for turn in found) for key in found[0] if key != "isa"}
 
 
-def check(playing: Player, texts: list[int], here: dict[str, float], patience: float) -> dict[str, Any]:
-    """What one and two cores take, and what is simulated for them: milliseconds, the error, how many runs were quiet."""
+def check(playing: Player, texts: list[int], here: dict[str, float], seconds: float) -> dict[str, Any]:
+    """What one and two cores take, and what is simulated for them: milliseconds, the error."""
     playing.machine(machine_here(here))
     found = {}
     for threads in (1, 2):
         measured: list[float] = []
-        end = time.monotonic() + patience
-        while len(measured) < RUNS and time.monotonic() < end:
-            runs = playing.ask("real", threads, TURN, *texts)
-            measured += runs
-            if runs:
-                playing.ask("measure", threads, 3 * TURN, *texts)  # the pieces, beside them
-            else:
-                time.sleep(PAUSE)
-        if not measured:
-            playing.ask("measure", threads, 3 * TURN, *texts)
+        for _ in range(TRIES):
+            measured += playing.ask("real", threads, seconds, *texts)
+            if len(measured) >= RUNS:
+                break
+        playing.ask("measure", threads, TURNS * seconds, *texts)
         simulated = 1e3 * playing.ask("play", threads, *texts)["seconds"]
-        median = 1e3 * statistics.median(measured) if measured else None
+        real = 1e3 * statistics.median(measured) if measured else None
         found[str(threads)] = {
-            "measured": median and round(median, 3),
+            "measured": real and round(real, 3),
             "runs": len(measured),
             "simulated": round(simulated, 3),
-            "error": median and round(simulated / median - 1, 3),
+            "error": real and round(simulated / real - 1, 3),
         }
     return found
 
@@ -187,7 +178,7 @@ def machine_here(here: dict[str, float]) -> dict[str, float]:
 
 
 def predict(
-    playing: Player, texts: list[int], cores: str, here: dict[str, float], assumed: dict[str, float]
+    playing: Player, texts: list[int], cores: str, here: dict[str, float], assumed: dict[str, float], seconds: float
 ) -> dict[str, Any]:
     """Milliseconds on "64x2": 64 cores in each of two sockets."""
     each, _, sockets = cores.partition("x")
@@ -196,7 +187,7 @@ def predict(
     described |= {name: assumed[name] for name in ("socket_bandwidth", "link_bandwidth", "remote")}
     described |= {f"far_{name}": here[name] * assumed["far"] for name in ("line", "scan")}
     described |= {name: assumed[name] for name in assumed if name not in (*ASSUMED,)}
-    playing.ask("measure", count, PIECES, *texts)
+    playing.ask("measure", count, seconds, *texts)
     found: dict[str, Any] = {}
     for name, cache in (("kept", assumed["cache"]), ("new", 0.0)):
         playing.machine(described | {"cache": cache})

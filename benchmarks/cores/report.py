@@ -32,7 +32,7 @@ def _check(check: dict[str, Any]) -> str:
         cells = [shape]
         for threads in ("1", "2"):
             run = by_threads[threads]
-            measured, error = ("-", "-") if run["measured"] is None else (f"{run['measured']:.4g}", f"{run['error']:+.0%}")
+            measured, error = ("-", "-") if run["error"] is None else (f"{run['measured']:.4g}", f"{run['error']:+.0%}")
             cells += [measured, f"{run['simulated']:.4g}", error]
         rows.append(cells)
     titles = [f"{what}, {threads}" for threads in (1, 2) for what in ("measured", "simulated", "error")]
