@@ -41,7 +41,7 @@ TRIES, RUNS = 30, 7  # turns until so many quiet runs were seen
 CLUSTER = 8
 ASSUMED = {
     "socket_bandwidth": 400e9,  # DDR5, 12 channels of 5,600: three quarters of 538 GB/s
-    "link_bandwidth": 100e9,
+    "link_bandwidth": 200e9,  # both ways together
     "remote": 0.5,
     "far": 2.0,  # times a line's way within a socket
     "cache": 1.5 * 2**20,  # of the 2 MB of a second-level cache
@@ -77,9 +77,7 @@ class Player:
         self.ask("machine", *(part for number in numbers.items() for part in number))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 @contextmanager
@@ -97,10 +95,15 @@ def measure(options: argparse.Namespace) -> Path:
     out = results.own_file("cores", "base", options.out)
     isa = options.isa or native.instruction_set()
     shape = BASE | {"num_layers": options.layers}
+    assumed = ASSUMED | numbers(options.assume)
+    texts = {text: lengths(text) for text in options.shapes}
+    for cores in options.cores:
+        cores_of(cores)
     found: dict[str, Any] = {
         "date": results.today(),
         "subject": {"model": "base", "machine": machine.facts(), "threads": available_cpus(), "shape": shape},
         "isa": isa,
+        "assumed": assumed,
     }
     sources = {"now": options.kernels} | ({"before": options.before} if options.before else {})
     for name, kernels in sources.items():
@@ -108,15 +111,14 @@ def measure(options: argparse.Namespace) -> Path:
             if name == "now":
                 found["here"] = here = this_machine(playing)
                 found["check"] = {}
-                for text in options.shapes:
+                for text in texts:
                     if text in CHECKED:
-                        found["check"][text] = check(playing, lengths(text), here, options.seconds)
+                        found["check"][text] = check(playing, texts[text], here, options.seconds)
                         results.write(out, found)
                         say(f"{text}: {json.dumps(found['check'][text])}")
-            assumed = found["assumed"] = ASSUMED | numbers(options.assume)
             for cores in options.cores:
-                for text in options.shapes:
-                    predicted = predict(playing, lengths(text), cores, here, assumed, options.seconds)
+                for text in texts:
+                    predicted = predict(playing, texts[text], cores, here, assumed, options.seconds)
                     found.setdefault("predicted", {}).setdefault(name, {}).setdefault(cores, {})[text] = predicted
                     results.write(out, found)
                     say(f"{name}, {cores} cores, {text}: {json.dumps(predicted)}")
@@ -129,8 +131,22 @@ def say(text: str) -> None:
 
 def numbers(pairs: list[str]) -> dict[str, float]:
     """NAME=NUMBER of the command line."""
-    found = {name: float(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in ASSUMED:
+            raise ValueError(f"--assume: found {name!r}, expected one of {', '.join(ASSUMED)}.")
+        found[name] = float(value)
     return found
+
+
+def cores_of(text: str) -> tuple[int, int]:
+    """Cores and sockets: "64x2" are 128 cores."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise ValueError(f"cores: found {text!r}, expected CORES or CORESxSOCKETS.")
+    sockets = int(match[2] or 1)
+    return int(match[1]) * sockets, sockets
 
 
 def lengths(text: str) -> list[int]:
@@ -140,7 +156,7 @@ def lengths(text: str) -> list[int]:
         raise ValueError(f"shape: found {text!r}, expected TEXTSxTOKENS or TEXTSxmixed.")
     texts, tokens = int(match[1]), match[2]
     if tokens == "mixed":
-        return np.clip(np.random.default_rng(SEED).lognormal(3.6, 0.9, texts), 4, 512).astype(int).tolist()
+        return list(map(int, np.clip(np.random.default_rng(SEED).lognormal(3.6, 0.9, texts), 4, 512)))
     return [int(tokens)] * texts
 
 
@@ -181,12 +197,10 @@ def predict(
     playing: Player, texts: list[int], cores: str, here: dict[str, float], assumed: dict[str, float], seconds: float
 ) -> dict[str, Any]:
     """Milliseconds on "64x2": 64 cores in each of two sockets."""
-    each, _, sockets = cores.partition("x")
-    count = int(each) * int(sockets or 1)
-    described = machine_here(here) | {"sockets": int(sockets or 1), "cluster": CLUSTER}
+    count, sockets = cores_of(cores)
+    described = machine_here(here) | {"sockets": sockets, "cluster": CLUSTER}
     described |= {name: assumed[name] for name in ("socket_bandwidth", "link_bandwidth", "remote")}
     described |= {f"far_{name}": here[name] * assumed["far"] for name in ("line", "scan")}
-    described |= {name: assumed[name] for name in assumed if name not in (*ASSUMED,)}
     playing.ask("measure", count, seconds, *texts)
     found: dict[str, Any] = {}
     for name, cache in (("kept", assumed["cache"]), ("new", 0.0)):
