@@ -23,9 +23,10 @@ its slice of the weights if that fits; "new", every thread on another core, all 
 threads where they were for as long as it likes: the truth lies between.
 
 What is assumed of machines that are not here is in the results beside what was measured (--assume changes it): cores
-like this one's; clusters of 8 cores with the bandwidth that was measured here; DDR5's 400 GB/s a socket, 200 between two; a socket's
-lines as far away as the cores here are from each other, another socket's twice as far; half of the weights in the other
-socket's memory. Not simulated: clocks that fall when many cores work, third-level caches, what else a machine does.
+like this one's; clusters of 8 cores with the bandwidth that was measured here; DDR5's 400 GB/s a socket, 200 between
+two; a socket's lines as far away as the cores here are from each other, another socket's twice as far; half of the
+weights in the other socket's memory. Not simulated: clocks that fall when many cores work, third-level caches, what
+else a machine does.
 """
 
 from __future__ import annotations
@@ -76,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         "--assume", action="append", default=[], metavar="NAME=NUMBER", help="of the machines that are predicted"
     )
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn of measuring; default: 0.5")
+    parser.add_argument(
+        "--here",
+        type=Path,
+        help="results whose figures of this machine are taken: on a busy one they are not to be had",
+    )
     parser.add_argument("--layers", type=int, default=BASE["num_layers"], help="of the base shape; default: all")
     commands.add_out(parser, "cores-base")
     commands.add_page(parser, "--docs", "cores")

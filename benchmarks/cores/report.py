@@ -19,7 +19,8 @@ def tables(path: Path) -> str:
         f"Measured here: memory {here['core_bandwidth'] / 1e9:.0f} GB/s of one core and "
         f"{here['cluster_bandwidth'] / 1e9:.0f} of two, another core's activations "
         f"{here['share_bandwidth'] / 1e9:.0f} GB/s, its cache line {1e9 * here['line']:.0f} ns, "
-        f"{1e9 * here['scan']:.0f} each of many; a thread's start {1e6 * here['start']:.0f} us. Assumed of other machines: {assumed['socket_bandwidth'] / 1e9:.0f} GB/s a socket, "
+        f"{1e9 * here['scan']:.0f} each of many; a thread's start {1e6 * here['start']:.0f} us. "
+        f"Assumed of other machines: {assumed['socket_bandwidth'] / 1e9:.0f} GB/s a socket, "
         f"{assumed['link_bandwidth'] / 1e9:.0f} between two, {assumed['remote']:.0%} of the weights in the other's "
         f"memory, {assumed['cache'] / 2**20:.1f} MB of weights kept by a core."
     )

@@ -91,6 +91,7 @@ struct Machine {
 enum class Mode { REAL, MEASURE, PLAY } mode = Mode::REAL;
 Machine machine;
 Model model;  // as loaded, with an encode of ours
+const char* isa_name = "";
 
 // ---- What a unit's stages read, in the order of encoder.h ----
 
@@ -382,25 +383,25 @@ void __wrap__ZN10instructor4Team4waitEj(Team* team, uint32_t stage) {
 
 namespace {
 
-const Isa* real_isa = nullptr;
+const Kernel* real = nullptr;
 
 // In place of the instruction set's own. A unit that a thread does alone goes through the same hooks, as a team's whose
 // other members never come.
 void encode(const Model& asked, const Unit& unit, char* workspace, Team& team, int slot) {
-    if (mode == Mode::REAL) return real_isa->encode(asked, unit, workspace, team, slot);
+    if (mode == Mode::REAL) return real->encode(asked, unit, workspace, team, slot);
     Team nobody_else(1, 2);
     Team& used = team.slots() == 1 ? nobody_else : team;
     Costs& costs = known[key_of(unit, used.size())];
     if (mode == Mode::MEASURE) {
         if (std::find(fresh.begin(), fresh.end(), &costs) != fresh.end()) return;
         measured = Measured{&costs, -1, 0, {}};
-        real_isa->encode(asked, unit, workspace, used, slot);
+        real->encode(asked, unit, workspace, used, slot);
         fresh.push_back(&costs);
         return;
     }
     turn();
     if (!teams.count(&used)) teams.emplace(&used, Shared{&costs, stages_of(unit), 0, 0, 0, 0, {}, {}, {}});
-    real_isa->encode(asked, unit, workspace, used, slot);
+    real->encode(asked, unit, workspace, used, slot);
     if (&used == &nobody_else) teams.erase(&nobody_else);
     turn();  // the next unit is for the first who is done
 }
@@ -451,9 +452,9 @@ std::atomic<int> phase{0};
 
 // Seconds from one core's write to the other's, there and back being two of them.
 double measure_line() {
-    constexpr int TURNS = 20000;
+    constexpr int TURNS = 1000;
     double least = 1e9;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 30; ++round) {
         phase = 0;
         std::thread other([] {
             for (int i = 0; i < TURNS; ++i) {
@@ -544,9 +545,9 @@ void measure_start(double& start, double& late, double& end) {
         });
         ends.push_back(since(begin) - std::max(done[0], done[1]));
         starts.push_back(own);
-        lates.push_back(other - own);
+        if (other > 0) lates.push_back(std::max(0.0, other - own));
     }
-    start = tenth(starts), late = tenth(lates), end = tenth(ends);
+    start = tenth(starts), late = lates.empty() ? 0 : tenth(lates), end = tenth(ends);
 }
 
 double measure_wake() {
@@ -587,7 +588,7 @@ double measure_bandwidth(int threads) {
         }
     }
     std::vector<double> taken;
-    for (int round = 0; round < 101; ++round) {
+    for (int round = 0; round < 41; ++round) {
         std::atomic<int> came{0};
         const auto begin = Clock::now();
         in_parallel(threads, [&](int member) {
@@ -672,7 +673,7 @@ void answer_this(std::istringstream&) {
     std::printf(
         "{\"isa\": \"%s\", \"rate\": %g, \"core_bandwidth\": %g, \"cluster_bandwidth\": %g, \"share_bandwidth\": %g, "
         "\"line\": %g, \"scan\": %g, \"start\": %g, \"late\": %g, \"end\": %g, \"wake\": %g}\n",
-        model.isa->name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(), measure_line(),
+        isa_name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(), measure_line(),
         measure_scan(), start, late, end, measure_wake());
 }
 
@@ -760,18 +761,20 @@ int main(int argc, char** argv) {
     int index = 0;
     while (isa_at(index) && std::strcmp(isa_at(index)->name, argv[1]) != 0) ++index;
     if (!isa_at(index) || isa_at(index)->missing()) return std::fprintf(stderr, "no %s here\n", argv[1]), 2;
-    real_isa = isa_at(index);
-    Isa ours = *real_isa;
+    const Isa& isa = *isa_at(index);
+    isa_name = isa.name;
+    real = &isa.kernel(c.weight_type);
+    Kernel ours = *real;
     ours.encode = encode;
     std::unique_ptr<OwnedModel> owned;
     {
         std::mt19937 random(1);
         const RandomModel made(c, random);
-        owned = make_model(c, made.tensors.data(), static_cast<int64_t>(made.tensors.size()), *real_isa, 2);
+        owned = make_model(c, made.tensors.data(), static_cast<int64_t>(made.tensors.size()), isa, 2);
     }
     model = owned->model;
-    model.isa = &ours;
-    model.rate = measure_rate(*real_isa);
+    model.kernel = &ours;
+    model.rate = measure_rate(*real);
     const std::map<std::string, void (*)(std::istringstream&)> answers{{"this", answer_this},
                                                                        {"real", answer_real},
                                                                        {"measure", answer_measure},
