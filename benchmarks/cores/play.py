@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
@@ -101,6 +102,7 @@ def measure(options: argparse.Namespace) -> Path:
         cores_of(cores)
     found: dict[str, Any] = {
         "date": results.today(),
+        "load": round(os.getloadavg()[0], 1),  # a busy machine's check is worth little
         "subject": {"model": "base", "machine": machine.facts(), "threads": available_cpus(), "shape": shape},
         "isa": isa,
         "assumed": assumed,

@@ -15,7 +15,8 @@ def tables(path: Path) -> str:
     found = read(path, "here", "check", "predicted")
     here, assumed = found["here"], found["assumed"]
     heading = (
-        f"{found['date']}, {machine.line(found['subject'])}, {found['isa']}, base shape of random weights. "
+        f"{found['date']}, {machine.line(found['subject'])}, {found['isa']}, base shape of random weights, "
+        f"beside a load of {found['load']}. "
         f"Measured here: memory {here['core_bandwidth'] / 1e9:.0f} GB/s of one core and "
         f"{here['cluster_bandwidth'] / 1e9:.0f} of two, another core's activations "
         f"{here['share_bandwidth'] / 1e9:.0f} GB/s, its cache line {1e9 * here['line']:.0f} ns, "
