@@ -95,5 +95,6 @@ def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     [("--shapes 1by16", "1by16"), ("--assume speed=1", "speed"), ("--cores many", "many")],
 )
 def test_a_mistake_is_said(options: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main([*options.split(), "--layers", "1", "--seconds", "0", "--out", str(tmp_path / "x.json")]) == 1
+    arguments = ["--isa", "scalar", *options.split(), "--out", str(tmp_path / "x.json")]
+    assert command.main(arguments) == 1
     assert said in capsys.readouterr().err
