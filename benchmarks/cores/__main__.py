@@ -9,23 +9,24 @@ What plays is the kernels' own code: the plan of units, the team sizes, the stag
 (schedule.cpp, which this command compiles). What a piece costs is measured on one core, cut as the larger team cuts it,
 with weights and activations at hand. What the simulation adds is what one core cannot show:
 
-    memory        weights that a core's cache does not hold come over its cluster's and its socket's way to memory, first
-                  come, first served, while the piece computes: the longer of both counts
+    memory        weights that a core's cache does not hold come over its cluster's and its socket's way to memory,
+                  first come, first served, while the piece computes: the longer of both counts
     other cores   a cache line that another core has written, one at a time (the counter of finished pieces) or many
                   (the shares that are looked at in vain, activations)
     threads       started one after the other by the caller; one that has waited for 50 us sleeps and has to be woken
 
 It is checked first: what this machine's cores do, measured in turns with the pieces, beside what is simulated for them.
-A run or a piece counts where all cores were this process's meanwhile (those that have nothing to do spin), as its
-processor time tells: on a busy machine few long ones do.
+Others may use the machine meanwhile: a run counts where its threads had their cores to themselves, as its processor
+time tells; where there was none, the table has a dash.
 Then come the predictions, each twice: "kept", every thread on the core where it was in the call before, whose cache has
 its slice of the weights if that fits; "new", every thread on another core, all weights from memory. Linux keeps
 threads where they were for as long as it likes: the truth lies between.
 
 What is assumed of machines that are not here is in the results beside what was measured (--assume changes it): cores
-like this one's; clusters of 8 cores with the bandwidth that was measured here; DDR5's 400 GB/s a socket; a socket's
-lines as far away as the cores here are from each other, another socket's twice as far; half of the weights in the other
-socket's memory. Not simulated: clocks that fall when many cores work, third-level caches, what else a machine does.
+like this one's; clusters of 8 cores with the bandwidth that was measured here; DDR5's 400 GB/s a socket, 200 between
+two; a socket's lines as far away as the cores here are from each other, another socket's twice as far; half of the
+weights in the other socket's memory. Not simulated: clocks that fall when many cores work, third-level caches, what
+else a machine does.
 """
 
 from __future__ import annotations
@@ -63,13 +64,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernels", type=Path, default=PROJECT / "kernels", help="sources; default: this tree's")
     parser.add_argument("--before", type=Path, help="sources of other kernels, played as well")
     parser.add_argument("--isa", help="instruction set; default: the best one here")
-    parser.add_argument("--shapes", type=commands.names, default=SHAPES, help=f"TEXTSxTOKENS or TEXTSxmixed; default: {SHAPES}")
-    parser.add_argument("--cores", type=commands.names, default=CORES, help=f"CORES[xSOCKETS]; default: {CORES}")
+    parser.add_argument(
+        "--shapes",
+        type=commands.names,
+        default=commands.names(SHAPES),
+        help=f"TEXTSxTOKENS or TEXTSxmixed; default: {SHAPES}",
+    )
+    parser.add_argument(
+        "--cores", type=commands.names, default=commands.names(CORES), help=f"CORES[xSOCKETS]; default: {CORES}"
+    )
     parser.add_argument(
         "--assume", action="append", default=[], metavar="NAME=NUMBER", help="of the machines that are predicted"
     )
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each turn of measuring; default: 0.5")
     parser.add_argument(
-        "--patience", type=float, default=20, help="seconds to wait for quiet runs of each shape; default: 20"
+        "--here",
+        type=Path,
+        help="results whose figures of this machine are taken: on a busy one they are not to be had",
     )
     parser.add_argument("--layers", type=int, default=BASE["num_layers"], help="of the base shape; default: all")
     commands.add_out(parser, "cores-base")

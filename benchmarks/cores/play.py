@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,15 +37,12 @@ BASE = {  # the shape of instructor-base, in the order of schedule.cpp's argumen
 }
 CHECKED = ("1x16", "1x32", "1x64", "1x512", "8x64", "4x512", "64xmixed")
 SEED = 0
-TURN = 0.1  # seconds of real runs, a third of what their pieces get
-PAUSE = 1.0  # after a turn without a quiet one
-RUNS = 30  # quiet ones, of each number of threads
 TURNS = 5
-PIECES = 0.5  # seconds of measuring the pieces of what is predicted
+TRIES, RUNS = 10, 7  # turns until so many quiet runs were seen
 CLUSTER = 8
 ASSUMED = {
     "socket_bandwidth": 400e9,  # DDR5, 12 channels of 5,600: three quarters of 538 GB/s
-    "link_bandwidth": 100e9,
+    "link_bandwidth": 200e9,  # both ways together
     "remote": 0.5,
     "far": 2.0,  # times a line's way within a socket
     "cache": 1.5 * 2**20,  # of the 2 MB of a second-level cache
@@ -81,9 +78,7 @@ class Player:
         self.ask("machine", *(part for number in numbers.items() for part in number))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
 @contextmanager
@@ -101,26 +96,31 @@ def measure(options: argparse.Namespace) -> Path:
     out = results.own_file("cores", "base", options.out)
     isa = options.isa or native.instruction_set()
     shape = BASE | {"num_layers": options.layers}
+    assumed = ASSUMED | numbers(options.assume)
+    texts = {text: lengths(text) for text in options.shapes}
+    for cores in options.cores:
+        cores_of(cores)
     found: dict[str, Any] = {
         "date": results.today(),
+        "load": round(os.getloadavg()[0], 1),  # a busy machine's check is worth little
         "subject": {"model": "base", "machine": machine.facts(), "threads": available_cpus(), "shape": shape},
         "isa": isa,
+        "assumed": assumed,
     }
     sources = {"now": options.kernels} | ({"before": options.before} if options.before else {})
     for name, kernels in sources.items():
         with player(kernels, isa, shape) as playing:
             if name == "now":
-                found["here"] = here = this_machine(playing)
+                found["here"] = here = told(options.here) or this_machine(playing)
                 found["check"] = {}
-                for text in options.shapes:
+                for text in texts:
                     if text in CHECKED:
-                        found["check"][text] = check(playing, lengths(text), here, options.patience)
+                        found["check"][text] = check(playing, texts[text], here, options.seconds)
                         results.write(out, found)
                         say(f"{text}: {json.dumps(found['check'][text])}")
-            assumed = found["assumed"] = ASSUMED | numbers(options.assume)
             for cores in options.cores:
-                for text in options.shapes:
-                    predicted = predict(playing, lengths(text), cores, here, assumed)
+                for text in texts:
+                    predicted = predict(playing, texts[text], cores, here, assumed, options.seconds)
                     found.setdefault("predicted", {}).setdefault(name, {}).setdefault(cores, {})[text] = predicted
                     results.write(out, found)
                     say(f"{name}, {cores} cores, {text}: {json.dumps(predicted)}")
@@ -133,8 +133,22 @@ def say(text: str) -> None:
 
 def numbers(pairs: list[str]) -> dict[str, float]:
     """NAME=NUMBER of the command line."""
-    found = {name: float(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in ASSUMED:
+            raise ValueError(f"--assume: found {name!r}, expected one of {', '.join(ASSUMED)}.")
+        found[name] = float(value)
     return found
+
+
+def cores_of(text: str) -> tuple[int, int]:
+    """Cores and sockets: "64x2" are 128 cores."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise ValueError(f"cores: found {text!r}, expected CORES or CORESxSOCKETS.")
+    sockets = int(match[2] or 1)
+    return int(match[1]) * sockets, sockets
 
 
 def lengths(text: str) -> list[int]:
@@ -144,39 +158,40 @@ def lengths(text: str) -> list[int]:
         raise ValueError(f"shape: found {text!r}, expected TEXTSxTOKENS or TEXTSxmixed.")
     texts, tokens = int(match[1]), match[2]
     if tokens == "mixed":
-        return np.clip(np.random.default_rng(SEED).lognormal(3.6, 0.9, texts), 4, 512).astype(int).tolist()
+        return list(map(int, np.clip(np.random.default_rng(SEED).lognormal(3.6, 0.9, texts), 4, 512)))
     return [int(tokens)] * texts
 
 
+def told(path: Path | None) -> dict[str, float] | None:
+    """What an earlier run of this program measured of this machine."""
+    return dict(results.read(path, "here")["here"]) if path else None
+
+
 def this_machine(playing: Player) -> dict[str, float]:
-    """Medians."""
+    """The best of some turns, as others' work only takes away."""
     found = [playing.ask("this") for _ in range(TURNS)]
-    return {key: statistics.median(turn[key] for turn in found) for key in found[0] if key != "isa"}
+    keys = [key for key in found[0] if key != "isa"]
+    return {key: (max if key.endswith(("rate", "bandwidth")) else min)(turn[key] for turn in found) for key in keys}
 
 
-def check(playing: Player, texts: list[int], here: dict[str, float], patience: float) -> dict[str, Any]:
-    """What one and two cores take, and what is simulated for them: milliseconds, the error, how many runs were quiet."""
+def check(playing: Player, texts: list[int], here: dict[str, float], seconds: float) -> dict[str, Any]:
+    """What one and two cores take, and what is simulated for them: milliseconds, the error."""
     playing.machine(machine_here(here))
     found = {}
     for threads in (1, 2):
         measured: list[float] = []
-        end = time.monotonic() + patience
-        while len(measured) < RUNS and time.monotonic() < end:
-            runs = playing.ask("real", threads, TURN, *texts)
-            measured += runs
-            if runs:
-                playing.ask("measure", threads, 3 * TURN, *texts)  # the pieces, beside them
-            else:
-                time.sleep(PAUSE)
-        if not measured:
-            playing.ask("measure", threads, 3 * TURN, *texts)
+        for _ in range(TRIES):
+            measured += playing.ask("real", threads, seconds, *texts)
+            if len(measured) >= RUNS:
+                break
+        playing.ask("measure", threads, TURNS * seconds, *texts)
         simulated = 1e3 * playing.ask("play", threads, *texts)["seconds"]
-        median = 1e3 * statistics.median(measured) if measured else None
+        real = 1e3 * statistics.median(measured) if measured else None
         found[str(threads)] = {
-            "measured": median and round(median, 3),
+            "measured": real and round(real, 3),
             "runs": len(measured),
             "simulated": round(simulated, 3),
-            "error": median and round(simulated / median - 1, 3),
+            "error": real and round(simulated / real - 1, 3),
         }
     return found
 
@@ -187,16 +202,14 @@ def machine_here(here: dict[str, float]) -> dict[str, float]:
 
 
 def predict(
-    playing: Player, texts: list[int], cores: str, here: dict[str, float], assumed: dict[str, float]
+    playing: Player, texts: list[int], cores: str, here: dict[str, float], assumed: dict[str, float], seconds: float
 ) -> dict[str, Any]:
     """Milliseconds on "64x2": 64 cores in each of two sockets."""
-    each, _, sockets = cores.partition("x")
-    count = int(each) * int(sockets or 1)
-    described = machine_here(here) | {"sockets": int(sockets or 1), "cluster": CLUSTER}
+    count, sockets = cores_of(cores)
+    described = machine_here(here) | {"sockets": sockets, "cluster": CLUSTER}
     described |= {name: assumed[name] for name in ("socket_bandwidth", "link_bandwidth", "remote")}
     described |= {f"far_{name}": here[name] * assumed["far"] for name in ("line", "scan")}
-    described |= {name: assumed[name] for name in assumed if name not in (*ASSUMED,)}
-    playing.ask("measure", count, PIECES, *texts)
+    playing.ask("measure", count, seconds, *texts)
     found: dict[str, Any] = {}
     for name, cache in (("kept", assumed["cache"]), ("new", 0.0)):
         playing.machine(described | {"cache": cache})

@@ -15,11 +15,13 @@ def tables(path: Path) -> str:
     found = read(path, "here", "check", "predicted")
     here, assumed = found["here"], found["assumed"]
     heading = (
-        f"{found['date']}, {machine.line(found['subject'])}, {found['isa']}, base shape of random weights. Measured "
-        f"here: memory {here['core_bandwidth'] / 1e9:.0f} GB/s of one core and {here['cluster_bandwidth'] / 1e9:.0f} of "
-        f"two, another core's activations {here['share_bandwidth'] / 1e9:.0f} GB/s, its cache line "
-        f"{1e9 * here['line']:.0f} ns, {1e9 * here['scan']:.0f} each of many; a thread's start {1e6 * here['start']:.0f} "
-        f"us. Assumed of other machines: {assumed['socket_bandwidth'] / 1e9:.0f} GB/s a socket, "
+        f"{found['date']}, {machine.line(found['subject'])}, {found['isa']}, base shape of random weights, "
+        f"beside a load of {found['load']}. "
+        f"Measured here: memory {here['core_bandwidth'] / 1e9:.0f} GB/s of one core and "
+        f"{here['cluster_bandwidth'] / 1e9:.0f} of two, another core's activations "
+        f"{here['share_bandwidth'] / 1e9:.0f} GB/s, its cache line {1e9 * here['line']:.0f} ns, "
+        f"{1e9 * here['scan']:.0f} each of many; a thread's start {1e6 * here['start']:.0f} us. "
+        f"Assumed of other machines: {assumed['socket_bandwidth'] / 1e9:.0f} GB/s a socket, "
         f"{assumed['link_bandwidth'] / 1e9:.0f} between two, {assumed['remote']:.0%} of the weights in the other's "
         f"memory, {assumed['cache'] / 2**20:.1f} MB of weights kept by a core."
     )
@@ -32,7 +34,7 @@ def _check(check: dict[str, Any]) -> str:
         cells = [shape]
         for threads in ("1", "2"):
             run = by_threads[threads]
-            measured, error = ("-", "-") if run["measured"] is None else (f"{run['measured']:.4g}", f"{run['error']:+.0%}")
+            measured, error = ("-", "-") if run["error"] is None else (f"{run['measured']:.4g}", f"{run['error']:+.0%}")
             cells += [measured, f"{run['simulated']:.4g}", error]
         rows.append(cells)
     titles = [f"{what}, {threads}" for threads in (1, 2) for what in ("measured", "simulated", "error")]

@@ -55,47 +55,23 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-template <class T>
-double median(std::vector<T> values, double share = 0.5) {
-    std::sort(values.begin(), values.end());
-    return values[static_cast<size_t>(static_cast<double>(values.size()) * share)];
-}
-
 double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-// Others use the machine too. What is timed counts where all cores were this process's meanwhile, as its processor time
-// tells: cores that have nothing to do spin, so that nobody else is on them.
-class Quiet {
-public:
-    explicit Quiet(int busy) {
-        for (int core = busy; core < static_cast<int>(std::thread::hardware_concurrency()); ++core) {
-            spinners_.emplace_back([this] {
-                while (!over_.load(std::memory_order_relaxed)) {
-                }
-            });
-        }
-        begin();
-    }
-    ~Quiet() {
-        over_ = true;
-        for (std::thread& spinner : spinners_) spinner.join();
-    }
-    void begin() { used_ = used(), begin_ = Clock::now(); }
-    double seconds() const { return since(begin_); }
-    bool held(double seconds) const { return used() - used_ > QUIET * seconds * std::thread::hardware_concurrency(); }
+// Others use the machine too. A run counts where its threads had their cores to themselves, as its processor time tells
+// (they spin where they wait); of a piece's samples, the fastest tenth is hardly disturbed.
+constexpr double QUIET = 0.95;
 
-private:
-    static constexpr double QUIET = 0.95;
-    static double used() {
-        timespec time{};
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-    }
-    std::vector<std::thread> spinners_;
-    std::atomic<bool> over_{false};
-    double used_ = 0;
-    Clock::time_point begin_;
-};
+double processor_seconds() {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+template <class T>
+double tenth(std::vector<T> values) {
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 10];
+}
 
 // What a request says of the machine; seconds, bytes, bytes a second. The names are those of the request.
 struct Machine {
@@ -115,6 +91,7 @@ struct Machine {
 enum class Mode { REAL, MEASURE, PLAY } mode = Mode::REAL;
 Machine machine;
 Model model;  // as loaded, with an encode of ours
+const char* isa_name = "";
 
 // ---- What a unit's stages read, in the order of encoder.h ----
 
@@ -156,8 +133,8 @@ std::vector<Stage> stages_of(const Unit& unit) {
 // ---- What each piece took, of each unit, for each size of a team ----
 
 struct Piece {
-    std::vector<float> samples;  // of quiet moments
-    double least = 1e9, median = 0;
+    std::vector<float> samples;
+    double seconds = 0;  // what nine of ten take longer than
 };
 struct Costs {
     std::vector<std::vector<Piece>> pieces;  // [stage][piece]
@@ -165,7 +142,6 @@ struct Costs {
 
 std::map<std::string, Costs> known;
 std::vector<Costs*> fresh;  // measured by this call
-constexpr size_t FEW = 3;   // quiet samples: the least of all is nearer the truth
 constexpr int REPEATS = 2;  // after the first, whose weights come from memory
 
 std::string key_of(const Unit& unit, int size) {
@@ -178,8 +154,8 @@ struct Measured {
     Costs* costs = nullptr;
     int64_t piece = -1;
     int repeats = 0;
+    Clock::time_point begin;
 } measured;
-std::unique_ptr<Quiet> quiet;  // while pieces are measured
 
 // ---- Members as fibers, in the order of their own clocks ----
 
@@ -293,7 +269,7 @@ bool cached(const void* part, int64_t bytes, int64_t index) {
 void work_on(Shared& shared, const Team& team, uint32_t stage, int64_t piece, int64_t pieces) {
     const Stage& what = shared.stages.at(stage);
     const double begin = current->now;
-    double end = begin + shared.costs->pieces.at(stage).at(piece).median;
+    double end = begin + shared.costs->pieces.at(stage).at(piece).seconds;
     if (team.size() > 1) {
         bool& read = shared.read[{current->member, stage}];
         const int64_t bytes = (read ? 0 : what.whole) + what.divided / pieces;
@@ -355,7 +331,7 @@ int64_t __wrap__ZN10instructor4Team4takeEjli(Team* team, uint32_t stage, int64_t
             measured.repeats = REPEATS;
             if (measured.piece < 0) measured.repeats = 0;
         }
-        quiet->begin();
+        measured.begin = Clock::now();
         return measured.piece;
     }
     Shared& shared = teams.at(team);
@@ -382,14 +358,12 @@ int64_t __wrap__ZN10instructor4Team4takeEjli(Team* team, uint32_t stage, int64_t
 
 void __wrap__ZN10instructor4Team6finishEjl(Team* team, uint32_t stage, int64_t pieces) {
     if (mode != Mode::MEASURE) return __real__ZN10instructor4Team6finishEjl(team, stage, pieces);
-    const double taken = quiet->seconds();
+    const double taken = since(measured.begin);
     auto& costs = measured.costs->pieces;
     if (costs.size() <= stage) costs.resize(stage + 1);
     costs[stage].resize(static_cast<size_t>(pieces));
     Piece& piece = costs[stage].at(static_cast<size_t>(measured.piece));
-    if (measured.repeats == REPEATS) return;
-    piece.least = std::min(piece.least, taken);
-    if (quiet->held(taken)) piece.samples.push_back(static_cast<float>(taken));
+    if (measured.repeats < REPEATS) piece.samples.push_back(static_cast<float>(taken));
 }
 
 void __wrap__ZN10instructor4Team4waitEj(Team* team, uint32_t stage) {
@@ -409,25 +383,25 @@ void __wrap__ZN10instructor4Team4waitEj(Team* team, uint32_t stage) {
 
 namespace {
 
-const Isa* real_isa = nullptr;
+const Kernel* real = nullptr;
 
 // In place of the instruction set's own. A unit that a thread does alone goes through the same hooks, as a team's whose
 // other members never come.
 void encode(const Model& asked, const Unit& unit, char* workspace, Team& team, int slot) {
-    if (mode == Mode::REAL) return real_isa->encode(asked, unit, workspace, team, slot);
+    if (mode == Mode::REAL) return real->encode(asked, unit, workspace, team, slot);
     Team nobody_else(1, 2);
     Team& used = team.slots() == 1 ? nobody_else : team;
     Costs& costs = known[key_of(unit, used.size())];
     if (mode == Mode::MEASURE) {
         if (std::find(fresh.begin(), fresh.end(), &costs) != fresh.end()) return;
-        measured = Measured{&costs, -1, 0};
-        real_isa->encode(asked, unit, workspace, used, slot);
+        measured = Measured{&costs, -1, 0, {}};
+        real->encode(asked, unit, workspace, used, slot);
         fresh.push_back(&costs);
         return;
     }
     turn();
     if (!teams.count(&used)) teams.emplace(&used, Shared{&costs, stages_of(unit), 0, 0, 0, 0, {}, {}, {}});
-    real_isa->encode(asked, unit, workspace, used, slot);
+    real->encode(asked, unit, workspace, used, slot);
     if (&used == &nobody_else) teams.erase(&nobody_else);
     turn();  // the next unit is for the first who is done
 }
@@ -475,13 +449,12 @@ namespace {
 // ---- This machine, where the simulation needs to know it ----
 
 std::atomic<int> phase{0};
-constexpr double LITTLE = 0.05;  // of all tries were disturbed less
 
 // Seconds from one core's write to the other's, there and back being two of them.
 double measure_line() {
-    constexpr int TURNS = 20000;
+    constexpr int TURNS = 1000;
     double least = 1e9;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 30; ++round) {
         phase = 0;
         std::thread other([] {
             for (int i = 0; i < TURNS; ++i) {
@@ -572,9 +545,9 @@ void measure_start(double& start, double& late, double& end) {
         });
         ends.push_back(since(begin) - std::max(done[0], done[1]));
         starts.push_back(own);
-        lates.push_back(other - own);
+        if (other > 0) lates.push_back(std::max(0.0, other - own));
     }
-    start = median(starts, LITTLE), late = median(lates, LITTLE), end = median(ends, LITTLE);
+    start = tenth(starts), late = lates.empty() ? 0 : tenth(lates), end = tenth(ends);
 }
 
 double measure_wake() {
@@ -600,7 +573,7 @@ double measure_wake() {
         sleeper.join();
         taken.push_back(woke);
     }
-    return median(taken, LITTLE);
+    return tenth(taken);
 }
 
 // Bytes a second that so many threads read of the model's weights together, brought ahead as the tiles do.
@@ -615,10 +588,11 @@ double measure_bandwidth(int threads) {
         }
     }
     std::vector<double> taken;
-    Quiet cores(threads);
-    for (int round = 0; round < 101; ++round) {
-        cores.begin();
+    for (int round = 0; round < 41; ++round) {
+        std::atomic<int> came{0};
+        const auto begin = Clock::now();
         in_parallel(threads, [&](int member) {
+            ++came;
             using Vector = int64_t __attribute__((vector_size(16)));
             Vector sums[4] = {};
             for (const auto& [at, bytes] : parts) {
@@ -632,10 +606,10 @@ double measure_bandwidth(int threads) {
             volatile int64_t sink = sums[0][0] + sums[1][0] + sums[2][0] + sums[3][0];
             (void)sink;
         });
-        const double seconds = cores.seconds();
-        if (cores.held(seconds) || round == 0) taken.push_back(seconds);
+        const double seconds = since(begin);
+        if (came == threads || round == 0) taken.push_back(seconds);
     }
-    return static_cast<double>(total) / *std::min_element(taken.begin(), taken.end());
+    return static_cast<double>(total) / tenth(taken);
 }
 
 // ---- Requests ----
@@ -699,27 +673,31 @@ void answer_this(std::istringstream&) {
     std::printf(
         "{\"isa\": \"%s\", \"rate\": %g, \"core_bandwidth\": %g, \"cluster_bandwidth\": %g, \"share_bandwidth\": %g, "
         "\"line\": %g, \"scan\": %g, \"start\": %g, \"late\": %g, \"end\": %g, \"wake\": %g}\n",
-        model.isa->name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(), measure_line(),
+        isa_name, model.rate, measure_bandwidth(1), measure_bandwidth(2), measure_sharing(), measure_line(),
         measure_scan(), start, late, end, measure_wake());
 }
 
-// real <threads> <seconds> <lengths ...>: seconds of each quiet run of those that begin within so many seconds
+// real <threads> <seconds> <lengths ...>: seconds of each quiet run of those that begin within so many
 void answer_real(std::istringstream& line) {
     int threads = 1;
     double seconds = 0;
     line >> threads >> seconds;
     Call call = read_call(line);
-    Quiet cores(threads);
-    const auto begin = Clock::now();
+    const auto first = Clock::now();
     const char* comma = "";
     std::printf("[");
     do {
         std::vector<Text> texts = call.texts();
-        cores.begin();
+        const double used = processor_seconds();
+        const auto begin = Clock::now();
         run(model, std::move(texts), threads);
-        const double taken = cores.seconds();
-        if (cores.held(taken)) std::printf("%s%g", comma, taken), comma = ", ";
-    } while (since(begin) < seconds);
+        const double taken = since(begin);
+        if (processor_seconds() - used > QUIET * threads * taken) {
+            std::printf("%s%g", comma, taken), comma = ", ";
+        } else {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));  // who has slept is let run for longer
+        }
+    } while (since(first) < seconds);
     std::printf("]\n");
 }
 
@@ -729,7 +707,6 @@ void answer_measure(std::istringstream& line) {
     double seconds = 0;
     line >> threads >> seconds;
     Call call = read_call(line);
-    quiet = std::make_unique<Quiet>(1);
     mode = Mode::MEASURE;
     const auto begin = Clock::now();
     do {
@@ -737,7 +714,6 @@ void answer_measure(std::istringstream& line) {
         run_simulated(model, call.texts(), threads);
     } while (since(begin) < seconds);
     mode = Mode::REAL;
-    quiet = nullptr;
     std::printf("{}\n");
 }
 
@@ -748,9 +724,7 @@ void answer_play(std::istringstream& line) {
     Call call = read_call(line);
     for (auto& [key, costs] : known) {
         for (auto& stage : costs.pieces) {
-            for (Piece& piece : stage) {
-                piece.median = piece.samples.size() < FEW ? piece.least : median(piece.samples);
-            }
+            for (Piece& piece : stage) piece.seconds = tenth(piece.samples);
         }
     }
     mode = Mode::PLAY;
@@ -787,18 +761,20 @@ int main(int argc, char** argv) {
     int index = 0;
     while (isa_at(index) && std::strcmp(isa_at(index)->name, argv[1]) != 0) ++index;
     if (!isa_at(index) || isa_at(index)->missing()) return std::fprintf(stderr, "no %s here\n", argv[1]), 2;
-    real_isa = isa_at(index);
-    Isa ours = *real_isa;
+    const Isa& isa = *isa_at(index);
+    isa_name = isa.name;
+    real = &isa.kernel(c.weight_type);
+    Kernel ours = *real;
     ours.encode = encode;
     std::unique_ptr<OwnedModel> owned;
     {
         std::mt19937 random(1);
         const RandomModel made(c, random);
-        owned = make_model(c, made.tensors.data(), static_cast<int64_t>(made.tensors.size()), *real_isa, 2);
+        owned = make_model(c, made.tensors.data(), static_cast<int64_t>(made.tensors.size()), isa, 2);
     }
     model = owned->model;
-    model.isa = &ours;
-    model.rate = measure_rate(*real_isa);
+    model.kernel = &ours;
+    model.rate = measure_rate(*real);
     const std::map<std::string, void (*)(std::istringstream&)> answers{{"this", answer_this},
                                                                        {"real", answer_real},
                                                                        {"measure", answer_measure},

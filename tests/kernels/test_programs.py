@@ -1,8 +1,8 @@
 """The kernels compiled and run as programs: each instruction set against scalar code, and bad arguments.
 
-compare.cpp demands the same bits on random shapes; fuzz.cpp demands error codes. Sanitizers watch both. What this
-machine cannot run is emulated (x86) or run by qemu (Arm), and clang-tidy reads all of it, each file with the flags it
-is compiled with. Each test skips visibly where its tools are missing.
+compare.cpp demands the same bits on random shapes, teams.cpp with up to 64 threads; fuzz.cpp demands error codes.
+Sanitizers watch them. What this machine cannot run is emulated (x86) or run by qemu (Arm), and clang-tidy reads all of
+it, each file with the flags it is compiled with. Each test skips visibly where its tools are missing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ KERNELS = HERE.parents[1] / "kernels"
 CROSS_COMPILER, QEMU = "aarch64-linux-gnu-g++", "qemu-aarch64"
 ARM = ("CMAKE_SYSTEM_NAME=Linux", "CMAKE_SYSTEM_PROCESSOR=aarch64", f"CMAKE_CXX_COMPILER={CROSS_COMPILER}")
 CLANG_TIDY = str(Path(sys.executable).with_name("clang-tidy"))
+SANITIZE_THREADS = "-O1 -g -fsanitize=thread"
 SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
-def build(folder: Path, *options: str, programs: tuple[str, ...] = ("compare",), sources: Path = KERNELS) -> Path:
+def build(
+    folder: Path, *options: str, programs: tuple[str, ...] = ("compare", "teams"), sources: Path = KERNELS
+) -> Path:
     """Compile the test programs into `folder`."""
     configure(folder, f"INSTRUCTOR_KERNELS_TESTS={HERE}", *options, sources=sources)
     run("ninja", "-C", str(folder), *programs)
@@ -77,7 +80,7 @@ def needs_avx2() -> None:
 
 
 def compared(output: str) -> set[str]:
-    """The instruction sets that compare.cpp has compared."""
+    """The instruction sets that compare.cpp or teams.cpp has compared."""
     return {line.partition(":")[0] for line in output.splitlines() if line.endswith("rounds")}
 
 
@@ -87,12 +90,18 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("sanitized"),
         f"CMAKE_CXX_FLAGS={SANITIZE}",
         "CMAKE_BUILD_TYPE=None",
-        programs=("compare", "fuzz"),
+        programs=("compare", "fuzz", "teams"),
     )
 
 
 def test_this_machine_under_sanitizers(sanitized: Path) -> None:
-    assert "scalar" in compared(run(str(sanitized / "compare"), "8", "1"))
+    for program in ("compare", "teams"):
+        assert "scalar" in compared(run(str(sanitized / program), "8", "1"))
+
+
+def test_teams_of_64_under_the_thread_sanitizer(tmp_path: Path) -> None:
+    folder = build(tmp_path, f"CMAKE_CXX_FLAGS={SANITIZE_THREADS}", "CMAKE_BUILD_TYPE=None", programs=("teams",))
+    assert "scalar" in compared(run(str(folder / "teams"), "3", "1"))
 
 
 def test_bad_arguments_are_error_codes(sanitized: Path) -> None:
@@ -104,7 +113,8 @@ def test_x86_emulated(tmp_path: Path) -> None:
     needs_avx2()
     folder = build(tmp_path, f"INSTRUCTOR_KERNELS_EMULATION={HERE / 'emulation'}")
     check_initializers(folder)
-    assert compared(run(str(folder / "compare"), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
+    for program in ("compare", "teams"):
+        assert compared(run(str(folder / program), "8", "2")) == {"amx", "avx512vnni", "avxvnni", "avx2", "scalar"}
 
 
 @pytest.mark.parametrize(("weight_bytes", "model"), [(1, "short"), (4, "fp32 long")])
@@ -126,8 +136,9 @@ def test_arm_in_qemu(tmp_path: Path) -> None:
     needs(CROSS_COMPILER, QEMU)
     folder = build(tmp_path, *ARM, "CMAKE_EXE_LINKER_FLAGS=-static")
     check_initializers(folder)
-    output = run(QEMU, "-cpu", "max", str(folder / "compare"), "4", "3")
-    assert compared(output) == {"i8mm", "dotprod", "scalar"}
+    for program in ("compare", "teams"):
+        output = run(QEMU, "-cpu", "max", str(folder / program), "4", "3")
+        assert compared(output) == {"i8mm", "dotprod", "scalar"}
 
 
 def test_clang_tidy_finds_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 BATCH_LENGTH = 64
 WORTH = 0.03  # a setting is named instead of the default where it is faster by more
 

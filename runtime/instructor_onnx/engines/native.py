@@ -152,8 +152,8 @@ class NativeSession:
 def token_budget(threads: int) -> int:
     """All the rows of a batch: the kernels cut their own units of work, of whole texts.
 
-    While one of many threads has a long text, each other one needs as much to do: lengths mixed, 128 cores are simulated
-    to do 4 times as much with 512 tokens each as with 128 (docs/kernels.md).
+    While one of many threads has a long text, each other one needs as much to do: of mixed lengths, 128 cores are
+    simulated to do 4 times as much with 512 tokens each as with 128 (docs/kernels.md).
     """
     return max(16384, 512 * threads)
 
