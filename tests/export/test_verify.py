@@ -112,7 +112,7 @@ def test_the_engines_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         return Variant(files=(), weight_type=weight_type, devices=devices, opset=18, verification={})
 
     monkeypatch.setattr(native, "is_verified", lambda: True)
-    assert engines(variant("float32", "cpu", "cuda")) == ON
+    assert engines(variant("float32", "cpu", "cuda")) == ON | {"native": "cpu"}
     assert engines(variant("int8", "cpu")) == ON | {"native": "cpu"}
     monkeypatch.setattr(native, "is_verified", lambda: False)
     assert engines(variant("int8", "cpu")) == ON
