@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def tool(name: str) -> str:
     return path
 
 
-def compile_isa(kernels: Path, isa: str, options: Sequence[str] = ()) -> str:
+@functools.cache
+def compile_isa(kernels: Path, isa: str, options: tuple[str, ...] = ()) -> str:
     """The assembly of src/isa/<isa>.cpp, with the flags that the build gives it.
 
     Args:
@@ -74,10 +76,10 @@ def compile_isa(kernels: Path, isa: str, options: Sequence[str] = ()) -> str:
 
 def loops(assembly: str, holds: str = "") -> list[Loop]:
     """The innermost loops with an instruction called `holds`, in their order; loops within are taken for one turn."""
-    return [loop for name, body, labels in _functions(assembly) for loop in _innermost(name, body, labels, holds)]
+    return [loop for name, body, labels in functions(assembly) for loop in _innermost(name, body, labels, holds)]
 
 
-def _functions(assembly: str) -> Iterator[tuple[str, list[str], dict[str, int]]]:
+def functions(assembly: str) -> Iterator[tuple[str, list[str], dict[str, int]]]:
     """Name, instructions, and the places of labels among them."""
     name = ""
     body: list[str] = []

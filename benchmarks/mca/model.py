@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.mca.assembly import Loop, opcode, tool
@@ -16,8 +16,9 @@ ITERATIONS = 200
 DEPENDENCIES = "dependencies"
 
 # llvm-mca knows no costs of AMX (100 cycles each, four at once). In Intel's optimisation manual a tile is loaded in
-# 8 cycles of both load ports and stored in 16, and a product takes 16 cycles of its own unit, its sums 52. What stands
-# here for a tile instruction takes as long of the same ports, or of a unit that nothing else uses (the divider).
+# 8 cycles of both load ports, and a product takes 16 cycles of its own unit, its sums 52. What stands here for a tile
+# instruction takes as long of the same ports, or of a unit that nothing else uses (the divider), in as few operations
+# as there are: how many the real ones are, and how far ahead they run, is not known to this model.
 TILE_LATENCY = 52
 TILE_PEAK = 16.0  # cycles of a product
 
@@ -28,6 +29,7 @@ class Cost:
 
     cycles: float
     bottleneck: str  # the busiest port, "dispatch", or "dependencies" where nothing is busy
+    busy: dict[str, float] = field(default_factory=dict, compare=False)  # cycles of each port, and of dispatch
 
 
 def version() -> str:
@@ -72,14 +74,14 @@ def _region(instructions: Sequence[str]) -> str:
 
 def _stand_in(instruction: str) -> list[str]:
     name, operands = opcode(instruction), re.findall(r"\([^)]*\)|%tmm\d", instruction)
-    tiles = [operand.replace("%tmm", "%zmm2") for operand in operands if operand.startswith("%tmm")]
+    tiles = [operand.replace("%tmm", "%ymm2") for operand in operands if operand.startswith("%tmm")]
     if name in ("tileloadd", "tileloaddt1"):
         return [f"vmovups {operands[0]}, {tiles[0]}"] * 16
     if name == "tilestored":
         return [f"vmovups {tiles[0]}, {operands[1]}"] * 16
     if name.startswith("tdpb"):
         weights, activations, sums = tiles
-        return [f"vpxord {weights}, {activations}, %zmm31", f"vdivpd %zmm31, {sums}, {sums}"]
+        return [f"vdivpd {weights}, {activations}, %ymm31", f"vdivpd %ymm31, {sums}, {sums}"]
     if name == "tilezero":
         return [f"vpxord {tiles[0]}, {tiles[0]}, {tiles[0]}"]
     return [instruction]
@@ -100,7 +102,7 @@ def _cost(region: dict[str, Any], resources: Sequence[str]) -> Cost:
         if entry["InstructionIndex"] == len(region["Instructions"]):  # all of them together
             busy[resources[entry["ResourceIndex"]].split(".")[0]] = entry["ResourceUsage"]  # "unit.which of them"
     busiest = max(busy, key=busy.__getitem__)
-    return Cost(cycles, busiest if busy[busiest] > 0.9 * cycles else DEPENDENCIES)
+    return Cost(cycles, busiest if busy[busiest] > 0.9 * cycles else DEPENDENCIES, busy)
 
 
 def _report(assembly: str, processor: str, *, arm: bool) -> dict[str, Any]:

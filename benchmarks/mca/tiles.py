@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def tiles(isa: Isa, assembly: str) -> dict[int, list[Loop]]:
 
 def measure(isa: Isa, kernels: Path) -> list[dict[str, Any]]:
     """A line for each processor and height: of several loops the slowest. None for processors that LLVM has not."""
-    found = tiles(isa, _assembly(kernels, isa.name, isa.arm))
+    found = tiles(isa, compile_isa(kernels, isa.name, ARM if isa.arm else ()))
     if not found:
         raise ValueError(f"{isa.name}: no inner loop with {isa.instruction}.")
     lines = []
@@ -98,8 +97,3 @@ def measure(isa: Isa, kernels: Path) -> list[dict[str, Any]]:
                 }
             )
     return lines
-
-
-@functools.cache
-def _assembly(kernels: Path, name: str, arm: bool) -> str:
-    return compile_isa(kernels, name, ARM if arm else ())

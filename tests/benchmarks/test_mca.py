@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.common import PROJECT
 from benchmarks.mca import __main__ as command
-from benchmarks.mca import model
+from benchmarks.mca import model, token
 from benchmarks.mca.assembly import ARM_COMPILER, loops
 from benchmarks.mca.tiles import ISAS, tiles
 
@@ -122,3 +122,17 @@ def test_the_command_finds_every_height_of_a_tile(isa: str, tmp_path: Path, caps
     heights = {"avx512vnni": set(range(1, 13)), "i8mm": {2, 4, 6}}[isa]
     assert {line["rows"] for line in lines} == heights
     assert all(line["cycles"] > 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_a_token_on_amx_has_all_its_stages_and_longer_texts_take_longer() -> None:
+    needs_llvm_mca()
+    for tool in ("cmake", "ninja", "c++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
+    if not all(model.knows(name, arm=False) for name in (token.PROCESSOR, token.TILES)):
+        pytest.skip("needs a newer llvm-mca")
+    short, long = (token.stages(PROJECT / "kernels", length) for length in (64, 512))
+    assert short["products and epilogue"] >= short["products alone"] > 0
+    assert long["attention"] > short["attention"] > 0
+    assert token.rate(long, 4, 512) < token.rate(short, 8, 64) < token.CORES * token.CLOCK / short["products alone"]
