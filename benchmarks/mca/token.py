@@ -22,8 +22,8 @@ LAYERS, HEADS, D, D_FF, D_KV = 12, 12, 768, 3072, 64
 VECTOR = 16  # floats
 ROW = 20  # cycles for a row's horizontal sum or maximum and its division; taken, not modelled
 
-# Taken from a machine that was measured once: two cores at the clock that 10 TOPS on random data give, and how fast they
-# read weights from memory.
+# Of a machine that was measured once: two cores, at the clock that 10 TOPS on random data give, and how fast they read
+# weights from memory.
 CLOCK, CORES = 2.44e9, 2
 WEIGHTS, READ = 85e6, 57e9  # bytes, bytes a second
 

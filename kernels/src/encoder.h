@@ -91,7 +91,7 @@ inline int64_t panels(const Product& w) {
 // Where members have few panels each, a piece may be some of a panel's rows.
 template <class Tiles, class Work>
 inline void share_panels(int64_t rows, const Product& w, const Product& next, Member& team, Work work) {
-    const int64_t blocks = team.parts(panels<Tiles>(w), rows / Tiles::ROWS), tasks = panels<Tiles>(w) * blocks;
+    const int64_t blocks = team.parts(panels<Tiles>(w), rows / FULL_ROWS<Tiles>), tasks = panels<Tiles>(w) * blocks;
     const int64_t last = team.own(tasks).last;
     const void* const first = panel_of<Tiles>(next, team.own(panels<Tiles>(next)).first);
     team.share(tasks, [&](Range some) {

@@ -25,6 +25,10 @@ using namespace instructor;
 template <class Tiles>
 constexpr bool QUANTISED = sizeof(typename Tiles::Weight) == 1;
 
+// Rows that make a tile full: ROWS may be several of them beside each other.
+template <class Tiles>
+constexpr int64_t FULL_ROWS = Tiles::ROWS < TILE_ROWS ? Tiles::ROWS : TILE_ROWS;
+
 // Activations as a product takes them: quantised with a scale for each row, or floats as they are.
 template <class Tiles>
 struct Rows {
@@ -158,7 +162,7 @@ inline int64_t peak(int64_t repeats) {
     using Activation = typename Tiles::Activation;
     using Weight = typename Tiles::Weight;
     constexpr int64_t K = 512 / sizeof(Weight), STRIDE = Tiles::stride(K);
-    constexpr int64_t ROWS = Tiles::ROWS < TILE_ROWS ? Tiles::ROWS : TILE_ROWS;
+    constexpr int64_t ROWS = FULL_ROWS<Tiles>;
     // As opaque as in the model: for constants GCC makes another tile, which spills (a third of the speed with VNNI).
     int64_t k = K, stride = STRIDE;
     asm volatile("" : "+r"(k), "+r"(stride));
