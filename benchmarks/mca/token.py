@@ -148,16 +148,18 @@ def _rows(code: Compiled) -> tuple[float, float]:
 def _attention(code: Compiled, length: int) -> float:
     """One head of one token, as a key, a value and a query."""
     keys = -(-length // 64) * 64
-    highest = code.loop("a head's largest", lambda loop: _has(loop, "vpandd", "vmaxps"), "self_attention")
+    highest = code.loop("a head's largest", lambda loop: _has(loop, "vpandd", "vmaxps"), "atten")
     largest = cycles(highest.instructions * 4) / 4 / 3  # rows are so short that three and more are under way at once
     words = code.cycles("words", lambda loop: _has(loop, "vpmovdw") and not _has(loop, "vminps"))
     turned = code.cycles("keys", lambda loop: _has(loop, "vpmovwb") and len(loop.instructions) > 60)
-    packed = code.cycles("values", lambda loop: _has(loop, "vpmovsxwd", "vpternlogd"), "self_attention")
+    packed = code.cycles("values", lambda loop: _has(loop, "vpmovsxwd", "vpternlogd"), "atten")
     arranged = code.cycles("bytes", lambda loop: _has(loop, "vpmovwb"))
-    scores = code.cycles("scores", lambda loop: _has(loop, "vfmadd213ps", "vmaxps"), "attend")
-    powers = code.cycles("powers", lambda loop: _has(loop, "vpslld", "vminps", "vcvtps2dq"), "attend")
-    weights = code.cycles("weights", lambda loop: _has(loop, "vpmovdw", "vminps"), "attend")
-    context = code.cycles("the context", lambda loop: _has(loop, "vcvtdq2ps", "vmulps", "vmovaps"), "attend")
+    scores = code.cycles("scores", lambda loop: _has(loop, "vfmadd213ps", "vmaxps"), "atten")
+    powers = code.cycles("powers", lambda loop: _has(loop, "vpslld", "vminps", "vcvtps2dq"), "atten")
+    weights = code.cycles("weights", lambda loop: _has(loop, "vpmovdw", "vminps"), "atten")
+    context = code.cycles(
+        "the context", lambda loop: _has(loop, "vcvtdq2ps", "vmulps") and not _has(loop, "vminps"), "atten"
+    )
     as_words = 3 * (D_KV / VECTOR * (largest + words) + ROW) + turned + packed + arranged
     softmax = keys / VECTOR * (scores + powers + weights) + keys / 64 * arranged + 2 * ROW
     tiles = keys / VECTOR * _tile(code, 1) + D_KV / VECTOR * _tile(code, keys // 64)

@@ -1,7 +1,9 @@
 // Products of 16-bit numbers where only bytes are multiplied fast: each is 256 times a high byte and a low one, both
 // signed, and four products of bytes are one of words. What it takes of Layout:
 //   BLOCK               numbers of a row: their high bytes, then their low ones
-//   place(k, lane)      byte of a panel that the high bytes of k ... k + 3 of a column begin at
+//   place(k, lane)      byte of a panel that the high bytes of k ... k + 3 of a column begin at; a sum of what a block,
+//   a k
+//                       within it, and a lane add
 //   LOW                 bytes from there to the low ones
 #pragma once
 
@@ -21,16 +23,14 @@ struct LimbWords : WholeNumbers {
     static void pack(const int16_t* numbers, int64_t n, int64_t k, int16_t* panels) {
         for (int64_t i = 0; i < k; i += 4, numbers += 4 * n) {
             for (int64_t column = 0; column < n; column += LANES) {
-                const int16_t* const rows[] = {numbers + column, numbers + n + column, numbers + 2 * n + column,
-                                               numbers + 3 * n + column};
-                int32_t high[LANES], low[LANES];
+                const int16_t* const rows = numbers + column;
+                uint32_t high[LANES], low[LANES];
+                for (int64_t lane = 0; lane < LANES; ++lane) high[lane] = four<8>(rows + lane, n);
+                for (int64_t lane = 0; lane < LANES; ++lane) low[lane] = four<0>(rows + lane, n);
+                keep_in_memory(high), keep_in_memory(low);
+                char* const out = reinterpret_cast<char*>(panels + column * k) + Layout::place(i, 0);
                 for (int64_t lane = 0; lane < LANES; ++lane) {
-                    const int32_t x[] = {rows[0][lane], rows[1][lane], rows[2][lane], rows[3][lane]};
-                    high[lane] = four((x[0] + 128) >> 8, (x[1] + 128) >> 8, (x[2] + 128) >> 8, (x[3] + 128) >> 8);
-                    low[lane] = four(x[0], x[1], x[2], x[3]);
-                }
-                for (int64_t lane = 0; lane < LANES; ++lane) {
-                    split(panels + column * k, i, lane, &high[lane], &low[lane]);
+                    split(out + Layout::place(0, lane), &high[lane], &low[lane]);
                 }
             }
         }
@@ -38,10 +38,13 @@ struct LimbWords : WholeNumbers {
 
     static void pack_turned(const int16_t* numbers, int64_t k, int64_t n, int16_t* panels) {
         for (int64_t column = 0; column < n; ++column, numbers += k) {
+            char* const panel = reinterpret_cast<char*>(panels + column / LANES * LANES * k);
             for (int64_t i = 0; i < k; i += Layout::BLOCK) {
-                const Bytes bytes(numbers + i);
+                Bytes bytes(numbers + i);
+                keep_in_memory(bytes);
+                char* const out = panel + Layout::place(i, column % LANES);
                 for (int64_t j = 0; j < Layout::BLOCK; j += 4) {
-                    split(panels + column / LANES * LANES * k, i + j, column % LANES, bytes.high + j, bytes.low + j);
+                    split(out + Layout::place(j, 0), bytes.high + j, bytes.low + j);
                 }
             }
         }
@@ -57,12 +60,20 @@ private:
         }
     };
 
-    static int32_t four(int32_t a, int32_t b, int32_t c, int32_t d) {
-        const uint32_t low = (static_cast<uint32_t>(a) & 0xff) | (static_cast<uint32_t>(b) & 0xff) << 8;
-        return static_cast<int32_t>(low | (static_cast<uint32_t>(c) & 0xff) << 16 | static_cast<uint32_t>(d) << 24);
+    // The high or the low bytes of four rows.
+    template <int SHIFT>
+    static uint32_t four(const int16_t* x, int64_t stride) {
+        const auto byte = [&](int row) {
+            return (static_cast<uint32_t>(x[row * stride] + (SHIFT ? 128 : 0)) >> SHIFT & 0xff) << 8 * row;
+        };
+        return byte(0) | byte(1) | byte(2) | byte(3);
     }
-    static void split(int16_t* panel, int64_t k, int64_t lane, const void* high, const void* low) {
-        char* const out = reinterpret_cast<char*>(panel) + Layout::place(k, lane);
+    // Out of registers GCC would take the parts one by one.
+    template <class T>
+    static void keep_in_memory(T& x) {
+        asm volatile("" : "+m"(x));
+    }
+    static void split(char* out, const void* high, const void* low) {
         memcpy(out, high, 4);
         memcpy(out + Layout::LOW, low, 4);
     }
