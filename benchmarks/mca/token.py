@@ -106,7 +106,7 @@ def _has(loop: Loop, *names: str) -> bool:
 def _product(code: Compiled, product: Product) -> float:
     """Of one row: 32 rows by 32 columns, a chunk of k after the other, between the steps the epilogue of others."""
     tall = [loop for loop in loops(code.assembly, "tdpbusd") if loop.count("tdpbusd") == 4]
-    own = [loop for loop in tall if product.function in loop.function]
+    own = [loop for loop in tall if product.function in loop.function and _epilogues(code, loop)]
     if len(own) <= product.which:
         raise ValueError(f"no tile for {product.function}: the code has changed, and this model has to follow.")
     step = own[product.which]
@@ -118,6 +118,12 @@ def _product(code: Compiled, product: Product) -> float:
     return (product.n / 32) * chunks * (share * busy + (1 - share) * idle) / 32
 
 
+def _epilogues(code: Compiled, step: Loop) -> list[Loop]:
+    """The loop, if it has one of its own, of the function that a step calls."""
+    called = {instruction.split()[1].removesuffix("@PLT") for instruction in step.instructions if "call" in instruction}
+    return [loop for loop in code.loops if loop.function in called]
+
+
 def _chunk(code: Compiled, step: Loop, rows: int, more: bool) -> float:
     """Twelve steps, and sums stored and begun anew or taken up again."""
     inner: list[str] = []
@@ -125,9 +131,8 @@ def _chunk(code: Compiled, step: Loop, rows: int, more: bool) -> float:
         if opcode(instruction) != "call":
             inner.append(instruction)
             continue
-        target = instruction.split()[1].removesuffix("@PLT")
-        turn = next(loop for loop in code.loops if loop.function == target)
-        inner += [each for each in code.bodies[target] if opcode(each) != "ret"] if rows else []
+        (turn,) = _epilogues(code, step)
+        inner += [each for each in code.bodies[turn.function] if opcode(each) != "ret"] if rows else []
         inner += list(turn.instructions) * (2 * rows - 1 if rows else 0)
     ends = [f"tilestored %tmm{tile}, (%r15,%r14,1)" for tile in range(4)]
     begins = [f"tileloadd (%r13,%r14,1), %tmm{tile}" if more else f"tilezero %tmm{tile}" for tile in range(4)]
