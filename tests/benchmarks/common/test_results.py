@@ -69,7 +69,7 @@ def test_a_file_that_names_no_processor_is_anothers(tmp_path: Path) -> None:
 def test_every_file_in_the_project_names_a_processor() -> None:
     """By its label, so that no run on another one ever takes its name."""
     labels = ("zen3", "zen4", "zen5", "avx", "amx", "i8mm", "asimddp", "cpu-", "cuda-")
-    names = [path.name for path in results.RESULTS.iterdir()]
+    names = [path.name for path in results.RESULTS.iterdir() if path.name != "mca.json"]  # models of several
     assert names
     assert [name for name in names if not any(label in name for label in labels)] == []
 
