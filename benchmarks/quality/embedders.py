@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR, Manifest
+from instructor_onnx.engines.native import import_kernels
 from tqdm import tqdm
 
 Float32 = npt.NDArray[np.float32]
@@ -38,8 +39,7 @@ class BundleEmbedder:
         self._model: INSTRUCTOR | None = None
         manifest = Manifest.read(folder)
         parts = [file.sha256 for file in manifest.files(variant)] + [str(manifest.model.max_seq_length)]
-        package = "instructor-onnx" if engine == "native" else "onnxruntime"
-        self.identity = f"{' '.join(parts)} {package} {version(package)}"
+        self.identity = f"{' '.join(parts)} {_of_engine(engine)}"
 
     def encode(self, rows: list[tuple[str, str]]) -> Float32:
         if self._model is None:
@@ -51,6 +51,13 @@ class BundleEmbedder:
                 num_threads=self._num_threads,
             )
         return np.asarray(self._model.encode(rows), dtype=np.float32)
+
+
+def _of_engine(engine: str) -> str:
+    if engine != "native":
+        return f"onnxruntime {version('onnxruntime')}"
+    library = import_kernels()._library._name  # between two versions of the package the kernels change many times
+    return hashlib.sha256(Path(library).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)

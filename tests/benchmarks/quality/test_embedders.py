@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from instructor_onnx import INSTRUCTOR
+from instructor_onnx.engines.engine import ENGINES
 from instructor_onnx_export.verify import probe_rows
 
-from benchmarks.quality.embedders import Column
+from benchmarks.quality.embedders import BundleEmbedder, Column
 from benchmarks.quality.torch_model import TorchEmbedder
 
 Float32 = npt.NDArray[np.float32]
@@ -82,3 +83,17 @@ def test_the_encoder_may_lie_in_a_folder_of_its_own(base_checkpoint: Path, tmp_p
     inner.joinpath("config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         _encoder_folder(tmp_path)
+
+
+def test_kernels_compiled_anew_make_other_vectors(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = pytest.importorskip("instructor_onnx.engines.kernels", exc_type=ImportError)
+
+    def identities() -> list[str]:
+        return [BundleEmbedder(bundle, "int8", engine, num_threads=1).identity for engine in ENGINES]
+
+    first = identities()
+    (tmp_path / "other.so").write_bytes(b"compiled anew")
+    monkeypatch.setattr(kernels._library, "_name", str(tmp_path / "other.so"))
+    assert [old == new for old, new in zip(first, identities(), strict=True)] == [name != "native" for name in ENGINES]
