@@ -21,7 +21,7 @@ WRONG = 0.95  # a rival below this cosine to torch computes something else
 QUERIES = ("query 16", "query 32", "query 64")
 SHAPES = ("(8, 64)", "(32, 128)", "(4, 512)")
 IN_SHORT = "instructor-base"
-SHORT = (TORCH_FP32, *(f"{OURS} {run}" for run in ("int8, native", "int4, native", "int8", "fp32")))
+SHORT = (TORCH_FP32, *(f"{OURS} {run}" for run in ("int8, native", "fp32, native", "int8", "fp32")))
 
 TIMED = (
     "Timed: `encode` from texts to unit vectors, tokenising, masked mean, Dense and Normalize included; every rival "
