@@ -10,8 +10,8 @@ CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* tests/k
 test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../shared or a GPU skip visibly without it
 	$(BIN)/python -m pytest -m "not slow"
 
-check: lint  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest
+check: lint test  ## everything that must hold: format, lint, types, all tests
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check
