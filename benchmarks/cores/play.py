@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from instructor_onnx.engines import native
 from instructor_onnx.engines.cpus import available_cpus
 
 from benchmarks.common import machine, results
+from benchmarks.common.texts import mixed_lengths
 
 HERE = Path(__file__).parent
 BASE = {  # the shape of instructor-base, in the order of schedule.cpp's arguments
@@ -36,7 +36,6 @@ BASE = {  # the shape of instructor-base, in the order of schedule.cpp's argumen
     "dense": 1,
 }
 CHECKED = ("1x16", "1x32", "1x64", "1x512", "8x64", "4x512", "64xmixed")
-SEED = 0
 TURNS = 5
 TRIES, RUNS = 10, 7  # turns until so many quiet runs were seen
 CLUSTER = 8
@@ -158,7 +157,7 @@ def lengths(text: str) -> list[int]:
         raise ValueError(f"shape: found {text!r}, expected TEXTSxTOKENS or TEXTSxmixed.")
     texts, tokens = int(match[1]), match[2]
     if tokens == "mixed":
-        return list(map(int, np.clip(np.random.default_rng(SEED).lognormal(3.6, 0.9, texts), 4, 512)))
+        return mixed_lengths()[:texts]
     return [int(tokens)] * texts
 
 
@@ -170,8 +169,7 @@ def told(path: Path | None) -> dict[str, float] | None:
 def this_machine(playing: Player) -> dict[str, float]:
     """The best of some turns, as others' work only takes away."""
     found = [playing.ask("this") for _ in range(TURNS)]
-    keys = [key for key in found[0] if key != "isa"]
-    return {key: (max if key.endswith(("rate", "bandwidth")) else min)(turn[key] for turn in found) for key in keys}
+    return {key: (max if key.endswith(("rate", "bandwidth")) else min)(turn[key] for turn in found) for key in found[0]}
 
 
 def check(playing: Player, texts: list[int], here: dict[str, float], seconds: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ static_assert(MOST_WEIGHED > 1.5f * MOST_TOKENS, "a weight is rounded by a half 
 
 inline F converted(const float* sums) { return load(sums); }
 
-// The largest query and key, of d_kv numbers: 13 bits at most, so that two limbs of 7 bits and a sign hold them.
+// The largest query and key: d_kv products of two fit 32 bits. 13 bits are enough, of few numbers too.
 inline float largest_factor(int64_t d_kv) {
     const float most = root(2147483647.0f / static_cast<float>(d_kv)) - 1.0f;
     return most < 8191.0f ? static_cast<float>(static_cast<int32_t>(most)) : 8191.0f;
@@ -67,7 +67,7 @@ struct Head {
 
 // rows [length, d_kv] in numbers up to `most`, zeros around them.
 template <class N>
-inline void take_rows(const Head& head, const float* rows, float most, typename N::Number* numbers, float* scales) {
+inline void fill(const Head& head, const float* rows, float most, typename N::Number* numbers, float* scales) {
     const int64_t parts = head.d_kv / LANES * LANES, odd = head.d_kv - parts;
     for (int64_t i = 0; i < head.length; ++i) {
         const float* row = rows + i * head.stride;
@@ -125,9 +125,8 @@ inline void attend(const Head& head, const HeadScratch<N>& scratch, int64_t firs
     const int64_t width = head.length_padded;
     F highest[N::ROWS];
     for (int64_t r = 0; r < count; ++r) highest[r] = set(-3e38f);
-    for (int64_t begin = 0; begin < width; begin += COLUMNS) {
+    for (int64_t begin = 0; begin < head.length; begin += COLUMNS) {
         const int64_t panels = begin + COLUMNS > width ? (width - begin) / N::COLUMNS : N::PANELS;
-        if (begin >= head.length) break;
         N::run(count, scratch.numbers + first * head.width, head.width, scratch.keys + begin * head.width, head.width,
                panels, sums);
         for (int64_t r = 0; r < count; ++r) {
@@ -178,14 +177,14 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     const int64_t d_kv = model.config.d_kv, inner = model.config.num_heads * d_kv;
     const Head head{length, round_up(length, PADDED<N>), d_kv, round_up(d_kv, PADDED<N>), stride, rows + index * d_kv};
     const float most = largest_factor(d_kv);
-    take_rows<N>(head, head.rows + inner, most, scratch.numbers, scratch.key_scales);
+    fill<N>(head, head.rows + inner, most, scratch.numbers, scratch.key_scales);
     N::pack_turned(scratch.numbers, head.width, head.length_padded, scratch.keys);
-    take_rows<N>(head, head.rows + 2 * inner, VALUE, scratch.numbers, scratch.value_scales);
+    fill<N>(head, head.rows + 2 * inner, VALUE, scratch.numbers, scratch.value_scales);
     N::pack(scratch.numbers, head.width, head.length_padded, scratch.values);
     const Range queries{length * mine.first / tiles, length * mine.last / tiles};
     const int64_t asked = queries.last - queries.first;
-    take_rows<N>({asked, asked, d_kv, head.width, stride, nullptr}, head.rows + queries.first * stride, most,
-                 scratch.numbers + queries.first * head.width, scratch.query_scales + queries.first);
+    fill<N>({asked, asked, d_kv, head.width, stride, nullptr}, head.rows + queries.first * stride, most,
+            scratch.numbers + queries.first * head.width, scratch.query_scales + queries.first);
     for (int64_t i = queries.first; i < queries.last; ++i) N::arrange(scratch.numbers + i * head.width, head.width);
 
     const int64_t furthest = model.config.max_distance;

@@ -177,12 +177,8 @@ struct Tiles : RowTiles<Tiles, Activation> {
     }
 };
 
-struct WordRegister {
-    using V = __m256i;
+struct WordRegister : Integers {
     static constexpr int ROWS = 4, PANELS = 1;
-    static V load(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const V*>(p)); }
-    static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
-    static V all(int32_t x) { return _mm256_set1_epi32(x); }
     static V dot(V sums, V x, V w) { return _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)); }
 };
 

@@ -4,21 +4,13 @@
 
 namespace {
 
-struct Register {
-    using V = __m256i;
+struct Register : Integers {
     static constexpr int ROWS = 6;
-    static V load(const int8_t* p) { return _mm256_load_si256(reinterpret_cast<const V*>(p)); }
-    static void store(int32_t* p, V x) { _mm256_store_si256(reinterpret_cast<V*>(p), x); }
-    static V all(int32_t x) { return _mm256_set1_epi32(x); }
     static V dot(V sums, V x, V w) { return _mm256_dpbusd_avx_epi32(sums, x, w); }
 };
 
-struct WordRegister {
-    using V = __m256i;
+struct WordRegister : Integers {
     static constexpr int ROWS = 6, PANELS = 1;
-    static V load(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const V*>(p)); }
-    static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
-    static V all(int32_t x) { return _mm256_set1_epi32(x); }
     static V dot(V sums, V x, V w) { return _mm256_dpwssd_avx_epi32(sums, x, w); }
 };
 

@@ -63,6 +63,13 @@ inline float largest(F x) {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+// 32-bit sums of integer products in one register.
+struct Integers {
+    using V = __m256i;
+    static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
+    static V all(int32_t x) { return _mm256_set1_epi32(x); }
+};
 inline __m256i whole16(F x) {
     const __m256i packed = _mm256_packs_epi32(_mm256_cvttps_epi32(x.low), _mm256_cvttps_epi32(x.high));
     return _mm256_permute4x64_epi64(packed, 0xD8);  // the pack works within halves

@@ -45,6 +45,13 @@ inline float largest(F x) {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+// 32-bit sums of integer products in one register.
+struct Integers {
+    using V = __m512i;
+    static V load(const void* p) { return _mm512_loadu_si512(p); }
+    static void store(int32_t* p, V x) { _mm512_storeu_si512(p, x); }
+    static V all(int32_t x) { return _mm512_set1_epi32(x); }
+};
 inline void store_whole(uint8_t* p, F x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.all)));
 }

@@ -1,9 +1,8 @@
 // Products of 16-bit numbers where only bytes are multiplied fast: each is 256 times a high byte and a low one, both
 // signed, and four products of bytes are one of words. What it takes of Layout:
 //   BLOCK               numbers of a row: their high bytes, then their low ones
-//   place(k, lane)      byte of a panel that the high bytes of k ... k + 3 of a column begin at; a sum of what a block,
-//   a k
-//                       within it, and a lane add
+//   place(k, lane)      byte of a panel that the high bytes of k ... k + 3 of a column begin at; what a block, a k
+//                       within it and a lane each add
 //   LOW                 bytes from there to the low ones
 #pragma once
 
