@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 KERNELS = $(wildcard kernels/CMakeLists.txt kernels/include/*.h kernels/src/*.* kernels/src/isa/*.*)
-CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* tests/kernels/*.[hc]* tests/kernels/emulation/*)
+CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* benchmarks/cores/*.[hc]* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
 .PHONY: demo test check lint format fuzz soak quality bench figures mini clean
 
