@@ -7,10 +7,11 @@
 
 What plays is the kernels' own code: the plan of units, the team sizes, the stages, who takes which piece and who waits
 (schedule.cpp, which this command compiles). What a piece costs is measured on one core, cut as the larger team cuts it,
-with weights and activations at hand. What the simulation adds is what one core cannot show:
+once with weights that come from memory, brought ahead as far as the tiles do, and twice with weights at hand. What the
+simulation adds is what one core cannot show:
 
     memory        weights that a core's cache does not hold come over its cluster's and its socket's way to memory,
-                  first come, first served, while the piece computes: the longer of both counts
+                  first come, first served, while the piece computes: where that takes longer, it counts
     other cores   a cache line that another core has written, one at a time (the counter of finished pieces) or many
                   (the shares that are looked at in vain, activations)
     threads       started one after the other by the caller; one that has waited for 50 us sleeps and has to be woken

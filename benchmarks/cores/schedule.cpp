@@ -2,7 +2,7 @@
 // the real ones, called as always; but their members are fibers on one thread, and the clock is this program's: a piece
 // takes what it took when it was measured, memory and other cores what the request says. Three ways to run:
 //   real      threads and time as they are, for comparison
-//   measure   one member does every piece of every team, several times over, weights and activations at hand
+//   measure   one member does every piece of every team, once with weights from memory, then with weights at hand
 //   play      no piece is computed: its cost passes
 // Requests come line by line on stdin; each is answered with a line of JSON. benchmarks/cores/__main__.py asks.
 #include <time.h>
@@ -54,6 +54,12 @@ namespace {
 // Others use the machine too. A run counts where its threads had their cores to themselves, as its processor time
 // tells: they spin where they wait.
 constexpr double QUIET = 0.95;
+
+double median(std::vector<float> values) {
+    const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+}
 
 double processor_seconds() {
     timespec time{};
@@ -119,9 +125,13 @@ std::vector<Stage> stages_of(const Unit& unit) {
 
 // ---- What each piece took, of each unit, for each size of a team ----
 
+struct Samples {
+    std::vector<float> taken;
+    // Of all, as a whole run's is compared with: medians add up to a run's, the fastest tenths to less than any takes.
+    double median = 0;
+};
 struct Piece {
-    std::vector<float> samples;
-    double seconds = 0;  // what nine of ten take longer than
+    Samples from_memory, at_hand;  // weights from memory, brought ahead as far as the tiles do; weights at hand
 };
 struct Costs {
     std::vector<std::vector<Piece>> pieces;  // [stage][piece]
@@ -129,7 +139,7 @@ struct Costs {
 
 std::map<std::string, Costs> known;
 std::vector<Costs*> fresh;  // measured by this call
-constexpr int REPEATS = 2;  // after the first, whose weights come from memory
+constexpr int REPEATS = 2;  // after the first
 
 std::string key_of(const Unit& unit, int size) {
     std::string key = std::to_string(size);
@@ -256,17 +266,20 @@ bool cached(const void* part, int64_t bytes, int64_t index) {
 void work_on(Shared& shared, const Team& team, uint32_t stage, int64_t piece, int64_t pieces) {
     const Stage& what = shared.stages.at(stage);
     const double begin = current->now;
-    double end = begin + shared.costs->pieces.at(stage).at(piece).seconds;
+    const Piece& costs = shared.costs->pieces.at(stage).at(piece);
+    double end = begin + costs.at_hand.median;
+    if (what.weights > 0) {
+        const int64_t bytes = what.weights / pieces;
+        // a piece of one cut is not one of another
+        if (!cached(what.panels, bytes, piece * 100003 + pieces)) {
+            end = std::max(begin + costs.from_memory.median, streamed(bytes));
+        }
+    }
     if (team.size() > 1) {
         bool& read = shared.read[{current->member, stage}];
         const int64_t bytes = (read ? 0 : what.whole) + what.divided / pieces;
         read = true;
         end += static_cast<double>(bytes) / machine.share_bandwidth;
-    }
-    if (what.weights > 0) {
-        const int64_t bytes = what.weights / pieces;
-        // a piece of one cut is not one of another
-        if (!cached(what.panels, bytes, piece * 100003 + pieces)) end = std::max(end, streamed(bytes));
     }
     current->now = end;
     if (current->member == 0) spent[what.name] += end - begin;
@@ -350,7 +363,7 @@ void __wrap__ZN10instructor4Team6finishEjl(Team* team, uint32_t stage, int64_t p
     if (costs.size() <= stage) costs.resize(stage + 1);
     costs[stage].resize(static_cast<size_t>(pieces));
     Piece& piece = costs[stage].at(static_cast<size_t>(measured.piece));
-    if (measured.repeats < REPEATS) piece.samples.push_back(static_cast<float>(taken));
+    (measured.repeats < REPEATS ? piece.at_hand : piece.from_memory).taken.push_back(static_cast<float>(taken));
 }
 
 void __wrap__ZN10instructor4Team4waitEj(Team* team, uint32_t stage) {
@@ -534,7 +547,9 @@ void answer_play(std::istringstream& line) {
     Call call = read_call(line);
     for (auto& [key, costs] : known) {
         for (auto& stage : costs.pieces) {
-            for (Piece& piece : stage) piece.seconds = tenth(piece.samples);
+            for (Piece& piece : stage) {
+                for (Samples* samples : {&piece.from_memory, &piece.at_hand}) samples->median = median(samples->taken);
+            }
         }
     }
     mode = Mode::PLAY;
