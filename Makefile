@@ -3,9 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 KERNELS = $(wildcard kernels/CMakeLists.txt kernels/include/*.h kernels/src/*.* kernels/src/isa/*.*)
-CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* benchmarks/cores/*.[hc]* tests/kernels/*.[hc]* tests/kernels/emulation/*)
+CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* wheels/*.c benchmarks/cores/*.[hc]* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
-.PHONY: demo test check lint format fuzz soak quality bench figures mini clean
+.PHONY: demo test check lint format fuzz soak quality bench figures mini wheels clean
 
 test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../shared or a GPU skip visibly without it
 	$(BIN)/python -m pytest -m "not slow"
@@ -58,6 +58,11 @@ mini: $(VENV)/installed  ## export the embedded bundle anew, after its checkpoin
 	$(BIN)/instructor-onnx export checkpoints/instructor-mini runtime/instructor_onnx/instructor-mini \
 		--variants int8 --overwrite
 
+DIST ?= dist
+
+wheels: $(VENV)/wheels  ## wheels of eight platforms, the pure one and the sdist, into $(DIST)
+	$(BIN)/python -m wheels.build $(DIST)
+
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
@@ -71,3 +76,7 @@ $(VENV)/light: pyproject.toml constraints.txt $(KERNELS)
 $(VENV)/installed: pyproject.toml constraints.txt $(KERNELS)
 	$(INSTALL) -e '.[dev]'
 	touch $(VENV)/light $@
+
+$(VENV)/wheels: wheels/requirements.txt
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check -r wheels/requirements.txt
+	touch $@

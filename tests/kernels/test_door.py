@@ -27,7 +27,7 @@ ARGUMENTS = ("ids", "offsets", "starts", "rows", "sentence_embeddings", "token_e
 def weights() -> tuple[Any, list[npt.NDArray[Any]]]:
     """instructor-mini's, and their Config."""
     path = FOLDER / "int8/model.onnx"
-    config, tensors = native._arguments(read_initializers(path), SIZES, path)
+    config, tensors = native.arguments(read_initializers(path), SIZES, path)
     return kernels.Config(**config), tensors
 
 

@@ -212,7 +212,7 @@ class TestFp32:
 def expanded(model: INSTRUCTOR) -> Any:
     """The kernels' model of an int4 variant whose blocks numpy has turned into int8 with a scale for each column."""
     path, sizes = model.folder / "int4/model.onnx", model.manifest.model
-    config, tensors = native._arguments(read_initializers(path), sizes, path)
+    config, tensors = native.arguments(read_initializers(path), sizes, path)
     named = dict(zip((name for name, _ in native._names(sizes, "int4")), tensors, strict=True))
     for name, packed in named.items():  # uint8 [out, blocks, block_size / 2]
         if packed.dtype != np.uint8:
@@ -435,18 +435,18 @@ class TestBundlesThatItDoesNotKnow:
         bias = np.zeros(shape, dtype=np.float32)
         changed = read_initializers(path) | {"encoder.relative_attention_bias": bias}
         with pytest.raises(BundleError, match=rf"model\.onnx: .*bias has {len(shape)} dimensions, expected 2"):
-            native._arguments(changed, Manifest.read(FOLDER).model, path)
+            native.arguments(changed, Manifest.read(FOLDER).model, path)
 
     def test_epsilon_is_the_number_in_the_file(self) -> None:
         path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
         initializers = read_initializers(path)
-        assert native._arguments(initializers, sizes, path)[0]["layer_norm_epsilon"] == np.float32(1e-6)
+        assert native.arguments(initializers, sizes, path)[0]["layer_norm_epsilon"] == np.float32(1e-6)
         changed = initializers | {native.EPSILON: np.full((1, 1), 0.25, dtype=np.float32)}
-        assert native._arguments(changed, sizes, path)[0]["layer_norm_epsilon"] == 0.25
+        assert native.arguments(changed, sizes, path)[0]["layer_norm_epsilon"] == 0.25
         for shape in ((0,), (2,)):
             changed = initializers | {native.EPSILON: np.ones(shape, dtype=np.float32)}
             with pytest.raises(native.UnknownGraphError, match=f"epsilon has {shape[0]} numbers, expected one"):
-                native._arguments(changed, sizes, path)
+                native.arguments(changed, sizes, path)
 
     def test_a_bundle_of_before_epsilon_had_a_name_does_not_become_slow_in_silence(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -464,7 +464,7 @@ class TestBundlesThatItDoesNotKnow:
     def test_more_layers_than_anybody_could_list(self) -> None:
         path, sizes = FOLDER / "int8/model.onnx", Manifest.read(FOLDER).model
         with pytest.raises(BundleError, match=rf"block\.{sizes.num_layers}\.layer.0.layer_norm.weight is missing"):
-            native._arguments(read_initializers(path), dataclasses.replace(sizes, num_layers=10**12), path)
+            native.arguments(read_initializers(path), dataclasses.replace(sizes, num_layers=10**12), path)
 
     def changed(self, tmp_path: Path, old: bytes, new: bytes) -> Path:
         folder = Path(shutil.copytree(FOLDER, tmp_path / "bundle"))
@@ -494,7 +494,7 @@ class TestBundlesThatItDoesNotKnow:
     def test_numbers_that_are_not_finite(self, bundle: Path, variant: str) -> None:
         # maxima of NaN differ between instruction sets
         path, sizes = bundle / variant / "model.onnx", Manifest.read(bundle).model
-        config, tensors = native._arguments(read_initializers(path), sizes, path)
+        config, tensors = native.arguments(read_initializers(path), sizes, path)
         names = [name for name, _ in native._names(sizes, native._weight_type(read_initializers(path)))]
         for name in (
             names[0 if variant == "fp32" else 1],  # the embedding, or its scale

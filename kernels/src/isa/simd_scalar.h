@@ -37,8 +37,26 @@ inline F mul(F a, F b) {
 inline F div(F a, F b) {
     return each([&](int i) { return a.lane[i] / b.lane[i]; });
 }
-inline F fma(F a, F b, F c) {  // one rounding, as the instruction does it
-    return each([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+// a * b + c, rounded once.
+inline float fused(float a, float b, float c) {
+#if defined(__FP_FAST_FMAF)
+    return __builtin_fmaf(a, b, c);
+#else
+    // Not every C library's fmaf rounds once. The product of two floats is exact in a double; what the sum loses
+    // (Knuth's TwoSum) makes its last bit odd, and so it is rounded to a float as the exact sum would be (Boldo and
+    // Melquiond 2008).
+    const double product = static_cast<double>(a) * b, sum = product + c;
+    const double part = sum - product, lost = (product - (sum - part)) + (c - part);
+    int64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((lost < 0 || lost > 0) && !(bits & 1)) bits += (lost > 0) == (sum > 0) ? 1 : -1;
+    double odd;
+    memcpy(&odd, &bits, sizeof odd);
+    return static_cast<float>(odd);
+#endif
+}
+inline F fma(F a, F b, F c) {
+    return each([&](int i) { return fused(a.lane[i], b.lane[i], c.lane[i]); });
 }
 inline F max(F a, F b) {
     return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });

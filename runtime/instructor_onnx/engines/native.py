@@ -97,7 +97,7 @@ class NativeSession:
         kernels = import_kernels()
         threads = thread_count(num_threads)
         isa = instruction_set()
-        config, tensors = _arguments(read_initializers(path), sizes, path)
+        config, tensors = arguments(read_initializers(path), sizes, path)
         try:
             model = kernels.Model(kernels.Config(**config), tensors, isa, threads)
         except MemoryError:
@@ -229,7 +229,7 @@ def _checked(named: str | None) -> str:
     raise RuntimeError("the native kernels failed their self-check on this machine; use engine='onnxruntime'.")
 
 
-def _arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
+def arguments(initializers: Mapping[str, Array], sizes: Model, path: Path) -> tuple[dict[str, Any], list[Array]]:
     """What the kernels want to know: the fields of their Config, and the weights in the order of their header."""
     weight_type = _weight_type(initializers)
     tensors = [_weight(initializers, name, dtype, path) for name, dtype in _names(sizes, weight_type)]

@@ -1,0 +1,1 @@
+"""Wheels of every platform: built on one machine, and run where they can be."""
