@@ -113,11 +113,16 @@ struct Tiles : RowTiles<Tiles, Activation> {
         for (int r = 0; r < R; ++r) low[r] = high[r] = SIGNED ? broadcast(a + r * stride + k) : _mm256_setzero_si256();
         for (int64_t i = 0; i < k; i += 8, panel += STEP_BYTES) {
             ahead.fetch<STEP_BYTES>();
+            __m256i first = weights(panel), second = weights(panel + 32);
+#if defined(__clang__)
+            // A row takes four loads of its own, and processors do two a cycle: these stay in registers, which Clang
+            // would rather load again for every row.
+            asm("" : "+x"(first), "+x"(second));
+#endif
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
                 const Activation* eight = a + r * stride + i;
-                __m256i w0 = weights(panel), w1 = weights(panel + 32);
-                __m256i w2 = weights(panel + 64), w3 = weights(panel + 96);
+                __m256i w0 = first, w1 = second, w2 = weights(panel + 64), w3 = weights(panel + 96);
                 if constexpr (SIGNED) {
                     const __m256i sign0 = broadcast(eight + 2), sign1 = broadcast(eight + 6);
                     w0 = _mm256_xor_si256(w0, sign0), w1 = _mm256_xor_si256(w1, sign0);
