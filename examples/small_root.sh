@@ -15,6 +15,7 @@ python=${PYTHON:-python3}
 prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
 library=$("$python" -c 'import os; print(os.path.dirname(os.__file__))')
 program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+trap 'rm -rf "$root"' EXIT  # nothing is left of what fails
 mkdir -p "$root/tmp" "$root/app" "$root$(dirname "$program")" "$root$library"
 cp "$program" "$root$program"
 ln -s "$program" "$root/python"
@@ -40,4 +41,10 @@ find "$root" -type f \( -name '*.so' -o -name '*.so.*' -o -path "$root$program" 
         mkdir -p "$root$(dirname "$file")"
         cp -L "$file" "$root$file"
     done
+# Symbols for debuggers; not of wheels' libraries, which may have been rewritten in ways that strip does not know.
+if command -v strip > /dev/null; then
+    find "$root" -path "$root/app" -prune -o -type f \( -name '*.so' -o -name '*.so.*' -o -path "$root$program" \) \
+        -exec strip --strip-unneeded {} + 2> /dev/null || true
+fi
+trap - EXIT
 du -sm "$root" | sed 's/[[:space:]].*/ MB/'

@@ -46,6 +46,30 @@ def test_the_runtime_loads_nothing_heavy(bundle: Path, engine: str) -> None:
     assert ("onnxruntime" in loaded) == (engine == "onnxruntime")
 
 
+def test_the_runtime_runs_without_what_tokenizers_brings(tmp_path: Path) -> None:
+    """`pip install --no-deps instructor-onnx numpy tokenizers tqdm`, as docs/places/small.md has it."""
+    pytest.importorskip("instructor_onnx.engines.kernels", exc_type=ImportError)
+    (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
+    code = (
+        "import sys\n"
+        "INSTALLED = {'instructor_onnx', 'numpy', 'tokenizers', 'tqdm', '__main__', *sys.stdlib_module_names}\n"
+        "class OnlyThese:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] not in INSTALLED:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, OnlyThese())\n"
+        "import instructor_onnx, instructor_onnx.cli\n"
+        "vectors = instructor_onnx.INSTRUCTOR('instructor-mini').encode([['Represent the text: ', 'a'], 'b'])\n"
+        "out, text = sys.argv[1:]\n"
+        "code = instructor_onnx.cli.main(['encode', 'instructor-mini', text, '-o', out])\n"
+        "print(vectors.shape, code)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "vectors.npy"), str(tmp_path / "texts.txt")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["(2, 384) 0"], done.stderr
+    assert (tmp_path / "vectors.npy").exists()
+
+
 def test_the_export_package_names_what_is_missing() -> None:
     code = (
         "import sys; sys.modules['transformers'] = None\n"

@@ -19,3 +19,4 @@ set(CMAKE_CXX_COMPILER ${ZIG} c++ -target ${INSTRUCTOR_TARGET})
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 # Two builds are the same bytes: no symbols, which name folders, and no identity of a build.
 set(CMAKE_MODULE_LINKER_FLAGS_INIT -s)
+set(CMAKE_SHARED_LINKER_FLAGS_INIT -s)  # of macOS
