@@ -19,7 +19,7 @@ from tests.server.conftest import is_ready, load, serving, wait_until
 PROJECT = Path(__file__).parents[1]
 PAGES = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
-    *sorted((PROJECT / "docs").glob("*.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
 ]
 SERVER = "http://127.0.0.1:8080"  # as the pages call it
 

@@ -47,7 +47,7 @@ def test_the_runtime_loads_nothing_heavy(bundle: Path, engine: str) -> None:
 
 
 def test_the_runtime_runs_without_what_tokenizers_brings(tmp_path: Path) -> None:
-    """`pip install --no-deps instructor-onnx numpy tokenizers tqdm`, as docs/places/small.md has it."""
+    """`pip install --no-deps instructor-onnx numpy tokenizers tqdm`, as docs/platforms.md has it."""
     pytest.importorskip("instructor_onnx.engines.kernels", exc_type=ImportError)
     (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
     code = (

@@ -71,7 +71,9 @@ def places(musl_arm64: Path | None) -> dict[str, list[Place]]:
                 for cpu, what in arm.items()
             ]
         elif name == "win_amd64":
-            wine = shutil.which("wine64") or shutil.which("wine") or "/usr/lib/wine/wine64"  # Debian's has no other name
+            wine = (
+                shutil.which("wine64") or shutil.which("wine") or "/usr/lib/wine/wine64"
+            )  # Debian's has no other name
             found[name] += [Place("wine", wine, (wine,))]
     return found
 

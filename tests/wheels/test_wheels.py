@@ -33,7 +33,7 @@ def test_a_tool_of_another_version_is_named(
             raise metadata.PackageNotFoundError(name)
         return "0.1"
 
-    monkeypatch.setattr(build.importlib.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     assert build.main([str(tmp_path / "dist")]) == 1
     said = capsys.readouterr().err
     assert "cmake 4" in said
