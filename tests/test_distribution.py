@@ -17,12 +17,17 @@ LIBRARY = re.compile(r"instructor_onnx/engines/_kernels\.\w+")
 pytestmark = pytest.mark.slow
 
 
-def build(folder: Path, **environment: str) -> tuple[zipfile.ZipFile, str]:
-    """The project's wheel, and what building it said."""
+def try_to_build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", str(folder), str(PROJECT)]
     done = subprocess.run(command, env=os.environ | environment, text=True, capture_output=True, check=False)
     if "No matching distribution found for scikit-build-core" in done.stderr + done.stdout:
         pytest.skip("needs a package index")
+    return done
+
+
+def build(folder: Path, **environment: str) -> tuple[zipfile.ZipFile, str]:
+    """The project's wheel, and what building it said."""
+    done = try_to_build(folder, **environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (wheel,) = folder.glob("*.whl")
     return zipfile.ZipFile(wheel), done.stdout + done.stderr
@@ -56,6 +61,12 @@ def test_without_a_compiler_the_wheel_is_pure_and_says_so(without_compiler: tupl
     (line,) = [line for line in said.splitlines() if "without its native kernels" in line]
     assert "apt install g++" in line
     assert "pip install onnxruntime" in line
+
+
+def test_a_release_is_never_without_kernels(tmp_path: Path) -> None:
+    """wheels/build.py says that it makes one."""
+    assert try_to_build(tmp_path, CXX=str(tmp_path / "no-compiler"), INSTRUCTOR_ONNX_RELEASE="1").returncode != 0
+    assert list(tmp_path.glob("*.whl")) == []
 
 
 def test_the_description_has_no_dead_link(without_compiler: tuple[zipfile.ZipFile, str]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 ABI = 3
+LIBRARIES = (".so", ".dylib", ".dll")  # and not what a linker leaves beside them
 Message = ctypes.c_char * 512
 OUT_OF_MEMORY = 3  # IK_OUT_OF_MEMORY
 # A buffer's format in the machine's byte order, with the bytes of a number; `l` has 4 on Windows.
@@ -136,7 +137,8 @@ class _Array:
 def _load() -> ctypes.CDLL:
     # Of a development install, the compiled library does not lie beside this file, but where the package has it too.
     folders = map(Path, engines.__path__)
-    path = next((file for folder in folders for file in folder.glob("_kernels.*")), None)
+    found = (file for folder in folders for file in folder.glob("_kernels.*"))
+    path = next((file for file in found if file.suffix in LIBRARIES), None)
     if path is None:
         raise ImportError("they could not be compiled when this package was installed")
     library = ctypes.CDLL(str(path))
