@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from instructor_onnx.engines import processor
 
+from benchmarks import builds
 from benchmarks.common import PROJECT, machine, results
 from benchmarks.compare import report
 from benchmarks.native import report as native_report
+from wheels import run as wheels
 
 ZEN5 = "AMD EPYC (family 26, model 2)"
 AVX2, AVX512 = ["fma", "f16c", "avx2"], ["fma", "f16c", "avx2", "avx512f", "avx512_vnni"]
@@ -69,18 +71,23 @@ def test_a_file_that_names_no_processor_is_anothers(tmp_path: Path) -> None:
 def test_every_file_in_the_project_names_a_processor() -> None:
     """By its label, so that no run on another one ever takes its name."""
     labels = ("zen3", "zen4", "zen5", "avx", "amx", "i8mm", "asimddp", "cpu-", "cuda-")
-    names = [path.name for path in results.RESULTS.iterdir() if path.name != "mca.json"]  # models of several
+    of_several = ("mca.json", "wheels.json")
+    names = [path.name for path in results.RESULTS.iterdir() if path.name not in of_several]
     assert names
     assert [name for name in names if not any(label in name for label in labels)] == []
 
 
 def test_the_pages_show_what_was_measured() -> None:
-    """README.md and docs/benchmarks.md are what their commands make of the files in results/."""
+    """The blocks of the pages are what their commands make of the files in results/."""
     shown = [report.Shown.read(path) for path in sorted(results.RESULTS.glob("bench-*.json"))]
     engines = [native_report.tables(path) for path in sorted(results.RESULTS.glob("native-*.json"))]
     page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert block(page, "bench") == report.tables(shown, beside=PROJECT / "docs")
     assert block(page, "native") == "\n\n".join(engines)
+    platforms = (PROJECT / "docs" / "platforms.md").read_text(encoding="utf-8")
+    compared = [builds.tables(results.read(path)) for path in sorted(results.RESULTS.glob("builds-*.json"))]
+    assert block(platforms, "builds") == "\n\n".join(compared)
+    assert block(platforms, "wheels") == wheels.tables(results.read(results.RESULTS / "wheels.json"))
     assert block((PROJECT / "README.md").read_text(encoding="utf-8"), "bench") == report.overview(shown, beside=PROJECT)
 
 
