@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from instructor_onnx import INSTRUCTOR, engines
+from instructor_onnx import INSTRUCTOR, Manifest, engines
 from instructor_onnx.tokens import Tokens
 
 from benchmarks.common import commands, machine, results
@@ -61,14 +61,15 @@ def measure(options: argparse.Namespace) -> Path:
     """
     if len(options.subjects) != 2:
         raise ValueError("expected BEFORE and AFTER: two wheels or compiled libraries.")
-    out = results.own_file("builds", options.bundle.name, options.out)
+    model = Manifest.read(options.bundle).model.name if options.bundle.is_dir() else str(options.bundle)
+    out = results.own_file("builds", model, options.out)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folders = [_library(path, Path(name) / str(index)) for index, path in enumerate(options.subjects)]
         workers = [stack.enter_context(closing(_Worker(folder))) for folder in folders]
         isas = options.isas or workers[0].ask(None)
         found: dict[str, Any] = {
             "date": results.today(),
-            "subject": {"model": options.bundle.name, "machine": machine.facts(), "threads": 1},
+            "subject": {"model": model, "machine": machine.facts(), "threads": 1},
             "builds": options.names,
             "milliseconds": {},
         }
