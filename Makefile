@@ -11,7 +11,7 @@ test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../
 	$(BIN)/python -m pytest -m "not slow"
 
 check: lint test  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile  # most of them wait for one compiler, or an emulator, at a time
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check
