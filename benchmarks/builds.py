@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -31,6 +30,7 @@ from instructor_onnx.tokens import Tokens
 
 from benchmarks.common import commands, machine, results
 from benchmarks.common.markdown import rewrite_block, table
+from wheels.build import library
 
 SHAPES = "1x16,1x32,1x64,8x64,4x512"
 SECONDS = 0.4  # of a turn
@@ -99,11 +99,7 @@ def _library(path: Path, folder: Path) -> Path:
     """A folder with nothing but the compiled library, out of a wheel or as it is."""
     folder.mkdir()
     if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as files:
-            inside = [name for name in files.namelist() if "/_kernels." in name]
-            if not inside:
-                raise ValueError(f"{path}: has no kernels.")
-            (folder / Path(inside[0]).name).write_bytes(files.read(inside[0]))
+        library(path, folder)
     else:
         (folder / f"_kernels{path.suffix}").write_bytes(path.read_bytes())
     return folder

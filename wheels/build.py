@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -77,6 +78,17 @@ def zig() -> Path:
     import ziglang
 
     return Path(ziglang.__file__).parent / ("zig.exe" if os.name == "nt" else "zig")
+
+
+def library(wheel: Path, folder: Path) -> Path:
+    """The compiled kernels out of a wheel, written into `folder`; ValueError where it has none."""
+    with zipfile.ZipFile(wheel) as files:
+        inside = next((name for name in files.namelist() if "/_kernels." in name), None)
+        if inside is None:
+            raise ValueError(f"{wheel}: has no kernels.")
+        path = folder / Path(inside).name
+        path.write_bytes(files.read(inside))
+    return path
 
 
 def _wheel(name: str, folder: Path) -> Path:

@@ -2,7 +2,7 @@
  *
  *     embed KERNELS CASE OUT     for each instruction set that the machine has: a self-check, then vectors into OUT
  *
- * CASE, as run_wheels.py writes it: an ik_config; the count of tensors, then of each its bytes and its data; the counts
+ * CASE, as wheels/run.py writes it: an ik_config; the count of tensors, then of each its bytes and its data; the counts
  * of texts and of ids, offsets [texts + 1], starts [texts] and ids. Counts are int64. OUT.<isa>: float
  * [texts, embedding_dim]. Says on stdout what it did, a line each; exits with 1 where anything failed.
  */

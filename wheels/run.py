@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from instructor_onnx.engines.onnx_file import read_initializers
 from benchmarks.common import PROJECT, commands, results
 from benchmarks.common.markdown import rewrite_block, table
 from benchmarks.common.texts import Writer, mixed_lengths
-from wheels.build import TARGETS, zig
+from wheels.build import TARGETS, library, zig
 
 HERE = Path(__file__).parent
 TEXTS, SHORTER = 1000, 4  # texts of a quarter of the mixed set's lengths: qemu is slow
@@ -143,14 +142,11 @@ def run(wheel: Path, platform_name: str, place: Place, folder: Path, expected: s
     dynamic = ["-dynamic"] if "musl" in target else []
     source = [str(HERE / "embed.c"), "-I", str(PROJECT / "kernels" / "include"), "-o", str(program)]
     _done([str(zig()), "cc", "-target", target, *dynamic, "-O2", *source])
-    with zipfile.ZipFile(wheel) as files:
-        inside = next(name for name in files.namelist() if "/_kernels." in name)
-        library = folder / Path(inside).name
-        library.write_bytes(files.read(inside))
+    kernels_of_wheel = library(wheel, folder)
     for left in folder.glob("vectors.*"):
         left.unlink()
     # relative paths: wine has its own way to write others
-    _done([*place.command, f"./{program.name}", f"./{library.name}", "case", "vectors"], folder)
+    _done([*place.command, f"./{program.name}", f"./{kernels_of_wheel.name}", "case", "vectors"], folder)
     return {file.suffix[1:]: _sha256(file.read_bytes()) == expected for file in sorted(folder.glob("vectors.*"))}
 
 
