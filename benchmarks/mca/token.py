@@ -155,15 +155,15 @@ def _attention(code: Compiled, length: int) -> float:
     keys = -(-length // 64) * 64
     highest = code.loop("a head's largest", lambda loop: _has(loop, "vpandd", "vmaxps"), "atten")
     largest = cycles(highest.instructions * 4) / 4 / 3  # rows are so short that three and more are under way at once
-    words = code.cycles("words", lambda loop: _has(loop, "vpmovdw") and not _has(loop, "vminps"))
+    words = code.cycles("words", lambda loop: _has(loop, "vpmovdw") and not _has(loop, "vfmadd132ps"))
     turned = code.cycles("keys", lambda loop: _has(loop, "vpmovwb") and len(loop.instructions) > 60)
     packed = code.cycles("values", lambda loop: _has(loop, "vpmovsxwd", "vpternlogd"), "atten")
     arranged = code.cycles("bytes", lambda loop: _has(loop, "vpmovwb"))
     scores = code.cycles("scores", lambda loop: _has(loop, "vfmadd213ps", "vmaxps"), "atten")
-    powers = code.cycles("powers", lambda loop: _has(loop, "vpslld", "vminps", "vcvtps2dq"), "atten")
-    weights = code.cycles("weights", lambda loop: _has(loop, "vpmovdw", "vminps"), "atten")
+    powers = code.cycles("powers", lambda loop: _has(loop, "vpslld", "vsubps", "vmaxps"), "atten")
+    weights = code.cycles("weights", lambda loop: _has(loop, "vpmovdw", "vfmadd132ps"), "atten")
     context = code.cycles(
-        "the context", lambda loop: _has(loop, "vcvtdq2ps", "vmulps") and not _has(loop, "vminps"), "atten"
+        "the context", lambda loop: _has(loop, "vcvtdq2ps", "vmulps") and not _has(loop, "vfmadd132ps"), "atten"
     )
     as_words = 3 * (D_KV / VECTOR * (largest + words) + ROW) + turned + packed + arranged
     softmax = keys / VECTOR * (scores + powers + weights) + keys / 64 * arranged + 2 * ROW

@@ -27,6 +27,10 @@ inline float largest_factor(int64_t d_kv) {
     return most < 8191.0f ? static_cast<float>(static_cast<int32_t>(most)) : 8191.0f;
 }
 
+// Scores are in these: the weights of whole numbers are powers of two of them, those of floats powers of e.
+template <class N>
+constexpr float UNIT = N::WHOLE ? LOG2_E : 1.0f;
+
 // Numbers of a row, and keys, are padded to a multiple of this.
 template <class N>
 constexpr int64_t PADDED = N::DEPTH > N::COLUMNS ? N::DEPTH : N::COLUMNS;
@@ -93,7 +97,9 @@ inline float weigh(const Head& head, const float* value_scales, float* scores, F
     const F reach = set(-largest(highest));
     F total = set(0.0f), weighed = total, most = total;
     for (int64_t key = 0; key < head.length_padded; key += LANES) {
-        const F power = exponential(add(load(scores + key), reach)), weight = mul(power, load(value_scales + key));
+        const F below = add(load(scores + key), reach);
+        const F power = N::WHOLE ? power_of_two(below) : exponential(below);
+        const F weight = mul(power, load(value_scales + key));
         total = add(total, power);
         if constexpr (N::WHOLE) {
             weighed = add(weighed, weight);
@@ -106,10 +112,10 @@ inline float weigh(const Head& head, const float* value_scales, float* scores, F
     if constexpr (!N::WHOLE) return 1.0f / sum(total);
     const float room = MOST_WEIGHED - 0.5f * static_cast<float>(head.length);
     const float fits = room / sum(weighed), represented = WORD / largest(most);
-    const F steps = set(fits < represented ? fits : represented), word = set(WORD);
+    const F steps = set(fits < represented ? fits : represented);
     F rounded = set(0.0f);
     for (int64_t key = 0; key < head.length_padded; key += LANES) {
-        const F weight = nearest(min(mul(load(scores + key), steps), word));
+        const F weight = sub(fma(load(scores + key), steps, set(SHIFT)), set(SHIFT));
         rounded = add(rounded, weight);
         N::put(weights + key, weight);
     }
@@ -130,7 +136,7 @@ inline void attend(const Head& head, const HeadScratch<N>& scratch, int64_t firs
         N::run(count, scratch.numbers + first * head.width, head.width, scratch.keys + begin * head.width, head.width,
                panels, sums);
         for (int64_t r = 0; r < count; ++r) {
-            const F scale = set(scratch.query_scales[first + r]);
+            const F scale = set(scratch.query_scales[first + r] * UNIT<N>);
             const float* bias = scratch.bias + (head.length - 1 - first - r);
             float* scores = scratch.scores + r * width;
             for (int64_t key = begin; key < begin + panels * N::COLUMNS; key += LANES) {
@@ -192,9 +198,9 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     float* const bias = scratch.bias + length - 1;
     const int64_t last = head.length_padded - 1;
     int64_t distance = 1 - length;
-    for (; distance < -furthest; ++distance) bias[distance] = table[-furthest];
-    for (; distance <= (last < furthest ? last : furthest); ++distance) bias[distance] = table[distance];
-    for (; distance <= last; ++distance) bias[distance] = table[furthest];
+    for (; distance < -furthest; ++distance) bias[distance] = table[-furthest] * UNIT<N>;
+    for (; distance <= (last < furthest ? last : furthest); ++distance) bias[distance] = table[distance] * UNIT<N>;
+    for (; distance <= last; ++distance) bias[distance] = table[furthest] * UNIT<N>;
 
     for (int64_t t = mine.first; t < mine.last; ++t) {
         const int64_t first = length * t / tiles;

@@ -14,10 +14,14 @@ constexpr float TINY = 1e-30f;  // as the exporter's: a row of zeros is quantise
 
 inline float root(float x) { return __builtin_sqrtf(x); }
 
+// A small number to which this was added is rounded to a whole one, ties to even, and lies in the lowest bits.
+constexpr float SHIFT = 12582912.0f;  // 1.5 * 2^23
+constexpr float LOG2_E = 1.44269504088896341f;
+
 // e^x by Cephes' expf: a polynomial on |x| <= ln(2) / 2 and a power of two. x is clamped to where that is normal.
 inline F exponential(F x) {
     x = max(min(x, set(88.0f)), set(-87.33f));
-    const F n = nearest(mul(x, set(1.44269504088896341f)));
+    const F shifted = add(mul(x, set(LOG2_E)), set(SHIFT)), n = sub(shifted, set(SHIFT));
     F r = fma(n, set(-0.693359375f), x);
     r = fma(n, set(2.12194440e-4f), r);
     F p = set(1.9875691500e-4f);
@@ -26,7 +30,22 @@ inline F exponential(F x) {
     p = fma(p, r, set(4.1665795894e-2f));
     p = fma(p, r, set(1.6666665459e-1f));
     p = fma(p, r, set(5.0000001201e-1f));
-    return mul(add(fma(p, mul(r, r), r), set(1.0f)), power_of_two(n));
+    return raised(add(fma(p, mul(r, r), r), set(1.0f)), shifted);
+}
+
+// 2^x, x <= 0, to 1e-7 of it: Chebyshev's best polynomial of degree 5 on |x| <= 1/2 (of degree 4, 3e-6, would do for
+// weights of 15 bits; with outliers it cost 4e-4 of a cosine), and a power of two. 2^-100 is the least, so that no
+// product with it is subnormal, which would be slow.
+inline F power_of_two(F x) {
+    x = max(x, set(-100.0f));
+    const F shifted = add(x, set(SHIFT)), r = sub(x, sub(shifted, set(SHIFT)));
+    F p = set(0.0013276459649205208f);
+    p = fma(p, r, set(0.009675541892647743f));
+    p = fma(p, r, set(0.05550713464617729f));
+    p = fma(p, r, set(0.24022120237350464f));
+    p = fma(p, r, set(0.6931469440460205f));
+    p = fma(p, r, set(1.0000001192092896f));
+    return raised(p, shifted);
 }
 
 // T5 v1.1's gelu_new, 0.5 x (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), as x / (1 + e^-2u).

@@ -17,6 +17,7 @@ inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline void store(float* p, F x) { _mm512_storeu_ps(p, x.all); }
 inline F set(float x) { return {_mm512_set1_ps(x)}; }
 inline F add(F a, F b) { return {_mm512_add_ps(a.all, b.all)}; }
+inline F sub(F a, F b) { return {_mm512_sub_ps(a.all, b.all)}; }
 inline F mul(F a, F b) { return {_mm512_mul_ps(a.all, b.all)}; }
 inline F div(F a, F b) { return {_mm512_div_ps(a.all, b.all)}; }
 inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.all, b.all, c.all)}; }
@@ -24,9 +25,9 @@ inline F max(F a, F b) { return {_mm512_max_ps(a.all, b.all)}; }
 inline F min(F a, F b) { return {_mm512_min_ps(a.all, b.all)}; }
 inline F abs(F a) { return {_mm512_abs_ps(a.all)}; }
 inline F nearest(F a) { return {_mm512_cvtepi32_ps(_mm512_cvtps_epi32(a.all))}; }  // whole numbers here are small
-inline F power_of_two(F n) {
-    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.all), _mm512_set1_epi32(127));
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
+inline F raised(F x, F n) {
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(n.all), 23);
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.all), exponent))};
 }
 inline F difference(const int32_t* a, const int32_t* b) {
     return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(a), _mm512_loadu_si512(b)))};

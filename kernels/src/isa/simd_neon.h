@@ -30,6 +30,9 @@ inline F set(float x) {
 inline F add(F a, F b) {
     return each([&](int i) { return vaddq_f32(a.part[i], b.part[i]); });
 }
+inline F sub(F a, F b) {
+    return each([&](int i) { return vsubq_f32(a.part[i], b.part[i]); });
+}
 inline F mul(F a, F b) {
     return each([&](int i) { return vmulq_f32(a.part[i], b.part[i]); });
 }
@@ -51,9 +54,10 @@ inline F abs(F a) {
 inline F nearest(F a) {
     return each([&](int i) { return vrndnq_f32(a.part[i]); });
 }
-inline F power_of_two(F n) {
+inline F raised(F x, F n) {
     return each([&](int i) {
-        return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.part[i]), vdupq_n_s32(127)), 23));
+        const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(n.part[i]), 23);
+        return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x.part[i]), exponent));
     });
 }
 inline F difference(const int32_t* a, const int32_t* b) {

@@ -31,6 +31,9 @@ inline F set(float x) {
 inline F add(F a, F b) {
     return each([&](int i) { return a.lane[i] + b.lane[i]; });
 }
+inline F sub(F a, F b) {
+    return each([&](int i) { return a.lane[i] - b.lane[i]; });
+}
 inline F mul(F a, F b) {
     return each([&](int i) { return a.lane[i] * b.lane[i]; });
 }
@@ -70,9 +73,12 @@ inline F abs(F a) {
 inline F nearest(F a) {  // ties to even
     return each([&](int i) { return nearbyintf(a.lane[i]); });
 }
-inline F power_of_two(F n) {  // n whole, -126 ... 127
+inline F raised(F x, F n) {  // x * 2^n: n whole, after SHIFT was added; x and the result not subnormal
     return each([&](int i) {
-        const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n.lane[i]) + 127) << 23;
+        uint32_t bits, exponent;
+        memcpy(&bits, &x.lane[i], sizeof bits);
+        memcpy(&exponent, &n.lane[i], sizeof exponent);
+        bits += exponent << 23;
         float result;
         memcpy(&result, &bits, sizeof result);
         return result;

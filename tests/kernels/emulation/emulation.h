@@ -64,6 +64,7 @@ inline Integers512 whole_halves(Op op) {
 FLOATS(loadu_ps(const float* p), _mm256_loadu_ps(p + 8 * i))
 FLOATS(set1_ps(float x), (static_cast<void>(i), _mm256_set1_ps(x)))
 FLOATS(add_ps(Floats512 a, Floats512 b), _mm256_add_ps(a.half[i], b.half[i]))
+FLOATS(sub_ps(Floats512 a, Floats512 b), _mm256_sub_ps(a.half[i], b.half[i]))
 FLOATS(mul_ps(Floats512 a, Floats512 b), _mm256_mul_ps(a.half[i], b.half[i]))
 FLOATS(div_ps(Floats512 a, Floats512 b), _mm256_div_ps(a.half[i], b.half[i]))
 FLOATS(max_ps(Floats512 a, Floats512 b), _mm256_max_ps(a.half[i], b.half[i]))
@@ -73,6 +74,7 @@ FLOATS(abs_ps(Floats512 a), _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.half[i]))
 FLOATS(cvtepi32_ps(Integers512 a), _mm256_cvtepi32_ps(a.half[i]))
 FLOATS(castsi512_ps(Integers512 a), _mm256_castsi256_ps(a.half[i]))
 INTEGERS(cvtps_epi32(Floats512 a), _mm256_cvtps_epi32(a.half[i]))
+INTEGERS(castps_si512(Floats512 a), _mm256_castps_si256(a.half[i]))
 INTEGERS(setzero_si512(), (static_cast<void>(i), _mm256_setzero_si256()))
 INTEGERS(set1_epi32(int32_t x), (static_cast<void>(i), _mm256_set1_epi32(x)))
 INTEGERS(add_epi32(Integers512 a, Integers512 b), _mm256_add_epi32(a.half[i], b.half[i]))
@@ -109,6 +111,7 @@ inline Packed e512_cvtepi32(Integers512 x) {  // the lower bytes of each
 #define _mm512_storeu_ps e512_storeu_ps
 #define _mm512_set1_ps e512_set1_ps
 #define _mm512_add_ps e512_add_ps
+#define _mm512_sub_ps e512_sub_ps
 #define _mm512_mul_ps e512_mul_ps
 #define _mm512_div_ps e512_div_ps
 #define _mm512_max_ps e512_max_ps
@@ -117,6 +120,7 @@ inline Packed e512_cvtepi32(Integers512 x) {  // the lower bytes of each
 #define _mm512_abs_ps e512_abs_ps
 #define _mm512_cvtepi32_ps e512_cvtepi32_ps
 #define _mm512_castsi512_ps e512_castsi512_ps
+#define _mm512_castps_si512 e512_castps_si512
 #define _mm512_cvtps_epi32 e512_cvtps_epi32
 #define _mm512_setzero_si512 e512_setzero_si512
 #define _mm512_set1_epi32 e512_set1_epi32
