@@ -189,7 +189,10 @@ def test_another_model_does_not_continue(
     ("arguments", "message"),
     [
         (["no.jsonl", "-o", "out.npy"], "no.jsonl: no such file"),
-        (["in.jsonl", "-o", "there.npy"], "there.npy: exists. Name another output, or replace it with --overwrite."),
+        (
+            ["in.jsonl", "-o", "there.npy"],
+            "there.npy: exists. Name another output, replace it with --overwrite, or add to it with --append.",
+        ),
         (["in.jsonl", "-o", "no/out.npy"], "no: no such folder. Make it first"),
         (["in.jsonl", "-o", "out.bin"], "out.bin: no format is known from this name. End it in .npy"),
         (["in.jsonl", "-o", "-", "--output-format", "npy"], "stdout takes jsonl, not npy"),
