@@ -76,6 +76,15 @@ def family_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def optimum_python() -> Path:
+    """The Python of the environment that the benchmark makes for optimum, which wants libraries of its own."""
+    path = MINI.parents[1] / ".cache" / "compare" / "envs" / "optimum" / "bin" / "python"
+    if not path.is_file():
+        pytest.skip("needs optimum's environment, which `make bench` makes")
+    return path
+
+
+@pytest.fixture(scope="session")
 def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """instructor-mini with fp32 too; read it, do not change it."""
     from instructor_onnx_export import export

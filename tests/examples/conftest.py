@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.common import PROJECT
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.engines import saturation
+
+from benchmarks.common import PROJECT
 
 EXAMPLES = PROJECT / "examples"
 KEPT = PROJECT / ".cache" / "examples"  # what package registries gave, for the next run
@@ -49,6 +50,8 @@ def vectors_of(command: Sequence[str]) -> npt.NDArray[np.float32]:
     onnxruntime = pytest.importorskip("onnxruntime")
     flags = ["--saturates"] if saturation.saturates(onnxruntime) else []
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
-    done = subprocess.run([*command, *flags], input=lines, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    done = subprocess.run(
+        [*command, *flags], input=lines, capture_output=True, text=True, encoding="utf-8", timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return np.array([json.loads(line) for line in done.stdout.splitlines()], dtype=np.float32)

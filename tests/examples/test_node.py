@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+
 import pytest
 
 from tests.examples.conftest import EXAMPLES, KEPT, Encode
@@ -31,5 +32,3 @@ def node() -> list[str]:
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_node_gives_the_vectors_of_encode(node: list[str], gives_the_vectors: Encode, variant: str) -> None:
     gives_the_vectors(node, variant)
-
-

@@ -1,4 +1,4 @@
-"""optimum: a bundle's variants open with it, and what its own export leaves out. In the environment of the benchmark."""
+"""optimum: a bundle's variants open with it, and what its own export leaves out. In the benchmark's environment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.common import PROJECT
 from instructor_onnx import INSTRUCTOR
 
+from benchmarks.common import PROJECT
 from tests.conftest import MINI
 
-PYTHON = PROJECT / ".cache" / "compare" / "envs" / "optimum" / "bin" / "python"
 ROWS = [
     ["Represent the Science title: ", "3D ActionSLAM: wearable person tracking in multi-floor environments"],
     ["Represent the question for retrieving supporting documents: ", "How do plants make sugar?"],
@@ -29,19 +28,16 @@ ROWS = [
 ]
 INSTRUCTED = 5  # the first rows, whose mean leaves tokens out
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.is_file(), reason="needs optimum's environment, which `make bench` makes"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def theirs(mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+def theirs(optimum_python: Path, mini_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     folder = tmp_path_factory.mktemp("optimum")
     (folder / "rows.json").write_text(json.dumps(ROWS), encoding="utf-8")
     script = Path(__file__).with_name("optimum_vectors.py")
     done = subprocess.run(
-        [str(PYTHON), str(script), str(mini_bundle), str(MINI), "rows.json", "out.npz"],
+        [str(optimum_python), str(script), str(mini_bundle), str(MINI), "rows.json", "out.npz"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(PROJECT / "runtime"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,

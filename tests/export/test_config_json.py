@@ -1,0 +1,36 @@
+"""config.json beside each model.onnx, for libraries that want one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from instructor_onnx import Manifest
+from instructor_onnx.check import check_bundle
+from instructor_onnx_export.config_json import CONFIG_FILE
+from transformers import AutoConfig, T5Config
+
+
+def test_transformers_reads_the_numbers_of_the_checkpoint(family_bundle: Path, family: Path) -> None:
+    theirs = T5Config.from_pretrained(family)
+    for variant in Manifest.read(family_bundle).variants:
+        ours = AutoConfig.from_pretrained(family_bundle / variant)
+        assert isinstance(ours, T5Config)
+        for name in (
+            *("d_model", "d_ff", "d_kv", "num_heads", "num_layers", "vocab_size", "layer_norm_epsilon"),
+            *("relative_attention_num_buckets", "relative_attention_max_distance", "pad_token_id", "eos_token_id"),
+            *("feed_forward_proj", "dense_act_fn", "is_gated_act"),
+        ):
+            assert getattr(ours, name) == getattr(theirs, name), name
+
+
+def test_the_root_has_none_and_so_is_no_checkpoint(bundle: Path) -> None:
+    assert not (bundle / CONFIG_FILE).exists()
+
+
+def test_a_bundle_without_it_is_whole(bundle: Path, tmp_path: Path) -> None:
+    """So were those of earlier versions."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    for variant in Manifest.read(copy).variants:
+        (copy / variant / CONFIG_FILE).unlink()
+    assert all(checked.passed for checked in check_bundle(copy))
