@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.common import PROJECT
+from benchmarks.compare import environments
 from tests.checkpoints import make_checkpoint, make_tokenizer
 from tests.fake_hub import FakeHub, connected, serving
 
-MINI = Path(__file__).resolve().parents[1] / "checkpoints" / "instructor-mini"
+MINI = PROJECT / "checkpoints" / "instructor-mini"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # Every member of the family that must export, by what sets it apart from `base`.
@@ -78,10 +80,10 @@ def family_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def optimum_python() -> Path:
     """The Python of the environment that the benchmark makes for optimum, which wants libraries of its own."""
-    path = MINI.parents[1] / ".cache" / "compare" / "envs" / "optimum" / "bin" / "python"
-    if not path.is_file():
-        pytest.skip("needs optimum's environment, which `make bench` makes")
-    return path
+    python = environments.made("optimum", PROJECT / ".cache" / "compare" / "envs")
+    if python is None:
+        pytest.skip("needs optimum's environment: make bench OPTIONS='--rivals optimum --prepare-only'")
+    return python
 
 
 @pytest.fixture(scope="session")

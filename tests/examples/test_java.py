@@ -60,16 +60,14 @@ def test_java_gives_the_vectors_of_encode(
 
 
 def test_the_build_file_names_the_versions_that_were_run(jar: Path) -> None:
-    pinned = re.findall(r"<version>([\d.]+)</version>", (EXAMPLES / "java" / "pom.xml").read_text(encoding="utf-8"))
+    pom = (EXAMPLES / "java" / "pom.xml").read_text(encoding="utf-8")
+    _, *pinned = re.findall(r"<version>([\d.]+)</version>", pom)  # the first is that of the example itself
     with zipfile.ZipFile(jar) as archive:
         onnxruntime = archive.read("META-INF/maven/com.microsoft.onnxruntime/onnxruntime/pom.xml").decode()
         tokenizers = archive.read("native/lib/tokenizers.properties").decode()
         jackson = archive.read("META-INF/maven/com.fasterxml.jackson.core/jackson-databind/pom.properties").decode()
-    assert (
-        pinned[1:]
-        == [  # the first is that of the example itself
-            *re.findall(r"<version>(.+)</version>", onnxruntime)[:1],
-            *re.findall(r"^version=[\d.]+-(.+)$", tokenizers, re.MULTILINE),  # that of the Rust library, then its own
-            *re.findall(r"^version=(.+)$", jackson, re.MULTILINE),
-        ]
-    )
+    assert pinned == [
+        *re.findall(r"<version>(.+)</version>", onnxruntime)[:1],
+        *re.findall(r"^version=[\d.]+-(.+)$", tokenizers, re.MULTILINE),  # that of the Rust library, then DJL's
+        *re.findall(r"^version=(.+)$", jackson, re.MULTILINE),
+    ]

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from instructor_onnx import Manifest
 from instructor_onnx.check import check_bundle
-from instructor_onnx_export.config_json import CONFIG_FILE
+from instructor_onnx.hub import HubOptions
+from instructor_onnx.loading import EMBEDDED
+from instructor_onnx_export.checkpoint.read import read_checkpoint
+from instructor_onnx_export.config_json import CONFIG_FILE, config_json
 from transformers import AutoConfig, T5Config
+
+from tests.conftest import MINI
 
 
 def test_transformers_reads_the_numbers_of_the_checkpoint(family_bundle: Path, family: Path) -> None:
@@ -22,6 +27,12 @@ def test_transformers_reads_the_numbers_of_the_checkpoint(family_bundle: Path, f
             *("feed_forward_proj", "dense_act_fn", "is_gated_act"),
         ):
             assert getattr(ours, name) == getattr(theirs, name), name
+
+
+def test_the_embedded_bundle_has_that_of_its_checkpoint() -> None:
+    """Exporting anew was not forgotten: `make mini`."""
+    found = EMBEDDED["instructor-mini"] / "int8" / CONFIG_FILE
+    assert found.read_text(encoding="utf-8") == config_json(read_checkpoint(MINI, HubOptions()).config)
 
 
 def test_the_root_has_none_and_so_is_no_checkpoint(bundle: Path) -> None:
