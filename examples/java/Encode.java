@@ -42,7 +42,7 @@ class Encode {
         // published files pad to 512
         tokenizer = HuggingFaceTokenizer.newInstance(tokens, Map.of("padding", "false", "truncation", "false"));
         OrtSession.SessionOptions options = new OrtSession.SessionOptions();
-        if (saturates) { // int8 on a processor whose 8-bit products do: docs/use.md says how to ask yours
+        if (saturates) { // int8 on a processor whose 8-bit products do: docs/other-libraries.md says how to ask yours
             options.addConfigEntry("session.x64quantprecision", "1");
         }
         Path model = bundle.resolve(manifest.at("/variants/" + variant + "/files/0/path").asText());

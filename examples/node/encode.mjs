@@ -18,7 +18,7 @@ const tokenizer = Tokenizer.fromFile(join(bundle, manifest.tokenizer.path));
 tokenizer.disablePadding(); // published files pad to 512
 tokenizer.disableTruncation();
 
-// int8 on a processor whose 8-bit products saturate: docs/use.md says how to ask yours.
+// int8 on a processor whose 8-bit products saturate: docs/other-libraries.md says how to ask yours.
 const exact = flags.includes("--saturates") ? { extra: { session: { x64quantprecision: "1" } } } : {};
 const session = await InferenceSession.create(join(bundle, manifest.variants[variant].files[0].path), exact);
 
