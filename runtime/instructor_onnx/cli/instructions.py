@@ -95,11 +95,16 @@ def _add_rank(commands: arguments.Commands) -> None:
 def run_list(args: argparse.Namespace) -> None:
     lines = ["RETRIEVAL"]
     for name, pair in RETRIEVAL.items():
-        lines += [f"  {name}", f"    query     {pair.query}", f"    document  {pair.document}"]
+        lines += [f"  {name}", f"    query     {_quoted(pair.query)}", f"    document  {_quoted(pair.document)}"]
     lines += ["", "SAME_FOR_ALL"]
     for name, instruction in SAME_FOR_ALL.items():
-        lines += [f"  {name}", f"    {instruction}"]
+        lines += [f"  {name}", f"    {_quoted(instruction)}"]
     output.to_stdout("\n".join(lines))
+
+
+def _quoted(instruction: str) -> str:
+    """With its last space to be seen."""
+    return f'"{instruction}"'
 
 
 def run_rank(args: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ class Retrieval:
 
     @property
     def units(self) -> int:
-        """How many queries, pairs or texts are scored."""
+        """How many queries, pairs or texts there are: what resamples draw from."""
         return len(self.queries)
 
     def __str__(self) -> str:
@@ -117,12 +117,16 @@ class Labelled:
 
     @property
     def units(self) -> int:
+        return len(self.texts)
+
+    @property
+    def alone(self) -> int:
+        """Texts whose label no other has: near others, and not scored themselves."""
         _, counts = np.unique(self.labels, return_counts=True)
-        return int(counts[counts > 1].sum())
+        return int((counts == 1).sum())
 
     def __str__(self) -> str:
-        alone = len(self.texts) - self.units
-        note = f"; {alone:,} texts have a label of their own and are not scored" if alone else ""
+        note = f", {self.alone:,} of them of one text (not scored)" if self.alone else ""
         return f"{len(self.texts):,} texts, {len(set(self.labels)):,} labels{note}"
 
 
@@ -231,9 +235,11 @@ _COLLECT: dict[str, Callable[[_Rows], Sample]] = {"retrieval": _retrieval, "pair
 
 
 def _check(sample: Sample, name: str) -> None:
-    if sample.units < LEAST:
-        what = "texts that share a label with another" if isinstance(sample, Labelled) else sample.unit
-        raise ValueError(f"{name}: found {sample.units} {what}, expected {LEAST} or more, better 200.")
+    found, what = sample.units, sample.unit
+    if isinstance(sample, Labelled):
+        found, what = found - sample.alone, "texts that share a label with another"
+    if found < LEAST:
+        raise ValueError(f"{name}: found {found} {what}, expected {LEAST} or more, better 200.")
     if len(set(sample.gold)) == 1:
         field = FIELDS[sample.kind][-1]
         raise ValueError(f"{name}: {field!r} is the same on every line: every instruction would score the same.")
