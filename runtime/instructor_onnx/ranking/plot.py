@@ -55,8 +55,8 @@ def plot(ranking: Ranking, path: Path) -> None:
         right.axvline(0, color="#333333", linewidth=0.8)
         right.set_xlabel("difference to no instruction, points")
         figure.suptitle(
-            f"{ranking.model} {ranking.variant}, {ranking.sample}\n95 % bootstrap intervals, on the right of paired "
-            "differences; blue: the difference's leaves 0 out",
+            f"{ranking.model} {ranking.variant}, {ranking.sample}\n95 % bootstrap intervals; blue where that of the "
+            "difference leaves 0 out",
             fontsize=8,
             x=0.01,
             horizontalalignment="left",
