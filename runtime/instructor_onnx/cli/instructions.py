@@ -116,6 +116,8 @@ def run_rank(args: argparse.Namespace) -> None:
     own = _own(args)
     ready_made = [] if args.only_own else candidates.ready_made(sample.kind)
     published = candidates.published(args.mteb, sample.kind) if args.mteb else []
+    if not [*ready_made, *own, *published]:
+        raise ValueError("--only-own: there is none. Name one with --instruction or --pair.")
     found = rank(
         arguments.open_model(args),
         sample,

@@ -76,6 +76,7 @@ def test_rank_pairs_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--pair", "query: ", "document: "], "labelled.jsonl has labels, with one instruction for all. Use --instr"),
         (["--by", "F1"], "error: --by F1: a sample of labels is ranked by mAP or nearest."),
         (["--mteb", "instructor-mini"], "MTEB instructions are published for instructor-base"),
+        (["--only-own"], "--only-own: there is none. Name one with --instruction or --pair."),
         (["--plot", "ranking.gif"], "--plot ranking.gif: expected a name that ends in .png or .svg."),
     ],
 )

@@ -86,7 +86,9 @@ def test_an_interval_is_scipys_bootstrap() -> None:
     values = np.random.default_rng(4).exponential(size=200)
     resampled = scores.bootstrap([scores.mean(values)], 200, seed=0)[0]
     found = scores.estimate(values.mean(), resampled)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", random_state=0
+    ).confidence_interval
     width = theirs.high - theirs.low
     # the end of 2,000 resamples' interval has a standard deviation of 1.5 % of its width
     assert found.low == pytest.approx(theirs.low, abs=0.06 * width)
