@@ -33,10 +33,11 @@ SAMPLE is a file of JSON lines (.gz is unpacked), an object on each; its fields 
                              Scores: mAP, how far to the front the others of its label come when a text has all others
                              ranked; nearest, how often the nearest other has its label.
 
-Candidates are no instruction, the ready-made ones (`instructor-onnx instructions list`), your own and, with --mteb,
-those of the published scores. Each text is embedded once under each instruction. Each score, and each difference to no
-instruction and to the best, comes with the interval that 95 % of 2,000 bootstrap resamples of your queries, pairs or
-texts span: a difference whose interval has 0 in it may be chance. 200 examples tell large differences only.
+Candidates are no instruction, the ready-made ones (`instructor-onnx instructions list`), the bundle's own prompts,
+yours and, with --mteb, those of the published scores. Each text is embedded once under each instruction. Each score,
+and each difference to no instruction and to the best, comes with the interval that 95 % of 2,000 bootstrap resamples of
+your queries, pairs or texts span: a difference whose interval has 0 in it may be chance. 200 examples tell large
+differences only.
 
 examples:
   instructor-onnx instructions rank my-bundle labelled.jsonl
@@ -79,7 +80,7 @@ def _add_rank(commands: arguments.Commands) -> None:
         help="one of your own for queries and one for documents; may be repeated",
     )
     compared.add_argument("--mteb", metavar="MODEL", help="those published for instructor-base, -large or -xl, too")
-    compared.add_argument("--only-own", action="store_true", help="leave the ready-made ones out")
+    compared.add_argument("--only-own", action="store_true", help="leave the ready-made and the bundle's out")
     result = command.add_argument_group("result")
     result.add_argument("--by", metavar="SCORE", help="the score that ranks (default: the first of its kind)")
     result.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help="of the resamples (default: 0)")
@@ -118,10 +119,12 @@ def run_rank(args: argparse.Namespace) -> None:
     published = candidates.published(args.mteb, sample.kind) if args.mteb else []
     if not [*ready_made, *own, *published]:
         raise ValueError("--only-own: there is none. Name one with --instruction or --pair.")
+    model = arguments.open_model(args)
+    of_bundle = [] if args.only_own else candidates.of_bundle(model.prompts, sample.kind)
     found = rank(
-        arguments.open_model(args),
+        model,
         sample,
-        [*ready_made, *own, *published],
+        [*ready_made, *of_bundle, *own, *published],
         by=args.by,
         seed=args.seed,
         show_progress=not args.quiet and sys.stderr.isatty(),

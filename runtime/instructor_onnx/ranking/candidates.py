@@ -1,13 +1,15 @@
-"""The instructions to be compared: none, the ready-made ones, a user's own, those of the published scores."""
+"""The instructions to be compared: none, ready-made ones, a bundle's, a user's own, those of the published scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from instructor_onnx.instructions import RETRIEVAL, SAME_FOR_ALL, Pair, mteb_instructions
 
 LABEL_TASKS = ("Classification", "Clustering")  # in the name of an MTEB task; the others of one side compare pairs
+
+SIDES = ("query", "document")  # the prompts of a search, as sentence-transformers names them
 
 
 class Candidate(NamedTuple):
@@ -30,6 +32,14 @@ def ready_made(kind: str) -> list[Candidate]:
     if kind == "retrieval":
         return [Candidate(name, pair) for name, pair in RETRIEVAL.items()]
     return [same(name, instruction) for name, instruction in SAME_FOR_ALL.items()]
+
+
+def of_bundle(prompts: Mapping[str, str], kind: str) -> list[Candidate]:
+    """A model's own prompts: its query and document for retrieval, what others it has for texts of one kind."""
+    if kind == "retrieval":
+        pair = [prompts[side] for side in SIDES if side in prompts]
+        return [Candidate("bundle's prompts", Pair(*pair))] if len(pair) == len(SIDES) else []
+    return [same(f"prompt {name}", instruction) for name, instruction in prompts.items() if name not in SIDES]
 
 
 def published(model: str, kind: str) -> list[Candidate]:

@@ -130,6 +130,25 @@ def test_candidates_fit_the_kind() -> None:
         candidates.published("instructor-mini", "labels")
 
 
+def test_a_bundles_prompts_are_candidates() -> None:
+    prompts = {"query": "q: ", "topic": "t: ", "document": "d: "}
+    assert candidates.of_bundle(prompts, "retrieval") == [Candidate("bundle's prompts", Pair("q: ", "d: "))]
+    assert candidates.of_bundle(prompts, "labels") == [same("prompt topic", "t: ")]
+    assert candidates.of_bundle({"query": "q: "}, "retrieval") == []
+
+
+def test_none_is_none_where_the_bundle_has_a_default() -> None:
+    """Else a default prompt would be compared with itself."""
+    default = INSTRUCTOR("instructor-mini", device="cpu", prompts={"mine": GOOD.pair.query}, default_prompt_name="mine")
+    found = {candidate.name: candidate.scores for candidate in rank(default, LABELLED, [GOOD]).candidates}
+    plain = {
+        candidate.name: candidate.scores
+        for candidate in rank(INSTRUCTOR("instructor-mini"), LABELLED, [GOOD]).candidates
+    }
+    assert found == plain
+    assert found["none"] != found["good"]
+
+
 def test_a_wording_counts_once_under_its_first_name() -> None:
     found = candidates.distinct([NONE, GOOD, same("again", GOOD.pair.query), same("nothing", "")])
     assert found == [NONE, GOOD]
