@@ -112,18 +112,21 @@ def v_measures(vectors: Float32, labels: list[str]) -> list[float]:
     return found
 
 
-def _retrieval(name: str, title: str, retrieval: sets.Retrieval) -> Task:
+def score_ranking(retrieval: sets.Retrieval, similarity: Float32) -> Scores:
+    """nDCG@10 and recall@10 of the documents by their similarity [queries, documents] to each query."""
     queries, documents = list(retrieval.queries), list(retrieval.documents)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
+    run = {
+        query: {documents[place]: float(similarity[row, place]) for place in best[row]}
+        for row, query in enumerate(queries)
+    }
+    found = ir_measures.calc_aggregate([nDCG @ 10, R @ 10], retrieval.relevant, run)
+    return {"ndcg_at_10": float(found[nDCG @ 10]), "recall_at_10": float(found[R @ 10])}
 
+
+def _retrieval(name: str, title: str, retrieval: sets.Retrieval) -> Task:
     def score(vectors: Vectors) -> Scores:
-        similarity = cosine_similarity(vectors["query"], vectors["document"])  # [queries, documents]
-        best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
-        run = {
-            query: {documents[place]: float(similarity[row, place]) for place in best[row]}
-            for row, query in enumerate(queries)
-        }
-        found = ir_measures.calc_aggregate([nDCG @ 10, R @ 10], retrieval.relevant, run)
-        return {"ndcg_at_10": float(found[nDCG @ 10]), "recall_at_10": float(found[R @ 10])}
+        return score_ranking(retrieval, cosine_similarity(vectors["query"], vectors["document"]))
 
     texts = {"query": list(retrieval.queries.values()), "document": list(retrieval.documents.values())}
     return Task(name, title, {"ndcg_at_10": "nDCG@10", "recall_at_10": "recall@10"}, texts, score)

@@ -455,8 +455,7 @@ class INSTRUCTOR(Familiar):
 
     def _compared(self, function: Callable[[SimilarityName, Float32, Float32], Float32], a: Any, b: Any) -> Any:
         tensors = [x for x in (a, b) if is_tensor(x)]
-        whole = self.manifest.model.embedding_dim
-        left, right = (vectors.as_floats(as_array(x), whole) for x in (a, b))
+        left, right = vectors.comparable(as_array(a), as_array(b), self.manifest.model.embedding_dim)
         if left.shape[-1] != right.shape[-1]:
             raise ValueError(
                 f"vectors of {left.shape[-1]} and of {right.shape[-1]} numbers: compare those of one model and one "

@@ -118,18 +118,27 @@ def pairwise_similarities(name: SimilarityName, a: Float32, b: Float32) -> Float
     return np.asarray((left * right).sum(axis=-1), dtype=np.float32)
 
 
-def as_floats(vectors: Any, dim: int) -> Float32:
-    """Vectors [n, d] of any precision as floats to compare, one vector [d] as [1, d].
+def comparable(a: Any, b: Any, whole: int) -> tuple[Float32, Float32]:
+    """Vectors of any precision, [n, d] or [d], as floats [n, d] to compare: int8 codes in steps, bits as 1 and -1.
 
-    Bytes of an eighth of `dim` are bits, and become 1 and -1; other bytes are codes of `symmetric_ranges`, in steps.
+    Bytes of an eighth of `whole`, the model's numbers, or fewer are bits: eight of a cut vector's numbers or more are
+    kept, in codes.
     """
-    array = np.atleast_2d(np.asarray(vectors))
-    if array.dtype not in (np.int8, np.uint8):
-        return array.astype(np.float32, copy=False)
-    if array.shape[-1] == -(-dim // 8):
-        packed = array.view(np.uint8) ^ np.uint8(0x80 if array.dtype == np.int8 else 0)
-        return np.asarray(np.unpackbits(packed, axis=-1, count=dim) * np.float32(2) - 1, dtype=np.float32)
-    return np.asarray(array.astype(np.float32) - (128 if array.dtype == np.uint8 else 0), dtype=np.float32)
+    left, right = (np.atleast_2d(np.asarray(x)) for x in (a, b))
+    return _as_floats(left, right, whole), _as_floats(right, left, whole)
+
+
+def _as_floats(vectors: Array, other: Array, whole: int) -> Float32:
+    if vectors.dtype not in (np.int8, np.uint8):
+        return vectors.astype(np.float32, copy=False)
+    width = vectors.shape[-1]
+    if width > -(-whole // 8):
+        return np.asarray(vectors.astype(np.float32) - (128 if vectors.dtype == np.uint8 else 0), dtype=np.float32)
+    counts = (whole,) if other.dtype in (np.int8, np.uint8) else (other.shape[-1], whole)
+    known = [count for count in counts if -(-count // 8) == width]  # the last byte may be half empty
+    packed = vectors.view(np.uint8) ^ np.uint8(0x80 if vectors.dtype == np.int8 else 0)
+    bits = np.unpackbits(packed, axis=-1, count=(known or [8 * width])[0])
+    return np.asarray(bits * np.float32(2) - 1, dtype=np.float32)
 
 
 @dataclass(frozen=True)

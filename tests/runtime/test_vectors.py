@@ -13,7 +13,7 @@ from instructor_onnx import INSTRUCTOR, quantize_embeddings, truncate_embeddings
 from instructor_onnx.vectors import (
     PRECISIONS,
     Form,
-    as_floats,
+    comparable,
     normalize,
     pairwise_similarities,
     similarities,
@@ -99,17 +99,25 @@ def test_similarities_are_sentence_transformers(vectors: Any, name: Any) -> None
     )
 
 
-def test_codes_compare_as_the_vectors_they_stand_for(vectors: Any) -> None:
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_codes_compare_as_the_vectors_they_stand_for(vectors: Any, precision: Any) -> None:
     ranges = symmetric_ranges(float(np.abs(vectors).max()) / 127, DIM)
+    codes = quantize_embeddings(vectors, precision, ranges)
     floats = similarities("cosine", vectors, vectors)
-    bytewise: list[Any] = ["int8", "uint8"]
-    for precision in bytewise:
-        codes = as_floats(quantize_embeddings(vectors, precision, ranges), DIM)
-        assert np.abs(similarities("cosine", codes, codes) - floats).max() < 0.02
-    signs = np.where(vectors > 0, 1, -1).astype(np.float32)
-    packed: list[Any] = ["binary", "ubinary"]
-    for precision in packed:
-        np.testing.assert_array_equal(as_floats(quantize_embeddings(vectors, precision), DIM), signs)
+    for a, b in ((codes, codes), (vectors, codes), (codes, vectors)):
+        assert np.abs(similarities("cosine", *comparable(a, b, DIM)) - floats).max() < 0.02
+
+
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+@pytest.mark.parametrize("kept", [DIM, 13, 8])
+def test_bits_compare_as_signs(vectors: Any, precision: Any, kept: int) -> None:
+    cut = vectors[:, :kept]
+    bits, signs = quantize_embeddings(cut, precision), np.where(cut > 0, 1, -1).astype(np.float32)
+    np.testing.assert_array_equal(comparable(cut, bits, DIM)[1], signs)
+    np.testing.assert_array_equal(comparable(bits, cut, DIM)[0], signs)
+    both = comparable(bits, bits, DIM)[0]
+    np.testing.assert_array_equal(both[:, :kept], signs)
+    assert (both[:, kept:] == -1).all()  # what fills the last byte of a cut vector is the same everywhere
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8"])
@@ -210,6 +218,9 @@ class TestEncode:
             )
         packed: list[Any] = ["binary", "ubinary"]
         for precision in packed:
+            cut = model.encode(self.TEXTS, precision=precision, truncate_dim=100)
+            halves = model.similarity(model.encode("a cat", truncate_dim=100), cut)
+            assert halves[0].argmax() == floats[0].argmax()
             signs = model.similarity(question, model.encode(self.TEXTS, precision=precision))
             assert signs[0].argmax() == floats[0].argmax()
         with pytest.raises(ValueError, match="vectors of 384 and of 100 numbers"):
