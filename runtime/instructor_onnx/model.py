@@ -21,6 +21,7 @@ from instructor_onnx.engines.devices import choose_device
 from instructor_onnx.engines.engine import Engine
 from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.loading import load
+from instructor_onnx.long_texts import Cuts, LongTexts, as_chunks, embed
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 
 Float32 = npt.NDArray[np.float32]
@@ -187,6 +188,10 @@ class INSTRUCTOR:
         convert_to_tensor: bool = False,
         device: Any = None,
         normalize_embeddings: bool = False,
+        *,
+        long_texts: LongTexts = "cut",
+        tokens_per_chunk: int | None = None,
+        chunk_overlap: int = 0,
     ) -> Any:
         """Embed texts under their instructions.
 
@@ -202,9 +207,16 @@ class INSTRUCTOR:
                 convert_to_numpy.
             device: kept for compatibility; None or the device the model is on.
             normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
+            long_texts: what becomes of a text past max_seq_length: "cut"; "mean" of windows, each under the row's
+                instruction, to one vector; "chunks", the vector of each window; "late_chunks", vectors of parts of
+                a window that is run whole. docs/use.md says which serves.
+            tokens_per_chunk: most tokens of a window, or of a late chunk, the instruction's not counted; None: what
+                max_seq_length leaves, of late chunks 128.
+            chunk_overlap: tokens that a window repeats of the one before, at most half of them.
 
         Returns:
             sentence_embedding: float32 [rows, embedding_dim]; [embedding_dim] for one plain string;
+            of chunks: for each row a list of `Chunk(start, end, embedding)`, at least one; text[start:end] is the part;
             token_embeddings: a list of float32 [length, d_model];
             None: a list of dicts with `input_ids`, `attention_mask` (instruction zeroed) [length],
             `token_embeddings` [length, d_model] and `sentence_embedding` [embedding_dim].
@@ -225,6 +237,9 @@ class INSTRUCTOR:
             raise ValueError(
                 f"output_value: found {output_value!r}, expected 'sentence_embedding', 'token_embeddings' or None."
             )
+        cuts = Cuts(long_texts, tokens_per_chunk, chunk_overlap)
+        if long_texts != "cut" and output_value != "sentence_embedding":
+            raise ValueError(f"long_texts={long_texts!r} gives sentence embeddings: leave output_value as it is.")
         device = _device_name(device)
         if device is not None and str(choose_device(device)) != self.device:
             raise ValueError(
@@ -237,12 +252,19 @@ class INSTRUCTOR:
         rows, single = as_rows(sentences)
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
-        found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar)
+        spans = None
+        if long_texts == "cut":
+            found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar)
+        else:
+            found, spans, losses = embed(self, rows, cuts, batch_size, show_progress_bar)
+            found = torch.from_numpy(found).to(self.device) if torch else found
         _warn_of(losses)
         if output_value == "sentence_embedding":
             if normalize_embeddings:
                 found = torch.nn.functional.normalize(found, dim=-1, eps=1e-12) if torch else _normalize(found)
-            if torch and not (single or convert_to_tensor):
+            if spans is not None:
+                found = as_chunks(found, spans)
+            elif torch and not (single or convert_to_tensor):
                 found = list(found)
         else:
             if torch:
