@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -113,20 +114,24 @@ def v_measures(vectors: Float32, labels: list[str]) -> list[float]:
 
 
 def _retrieval(name: str, title: str, retrieval: sets.Retrieval) -> Task:
-    queries, documents = list(retrieval.queries), list(retrieval.documents)
-
     def score(vectors: Vectors) -> Scores:
         similarity = cosine_similarity(vectors["query"], vectors["document"])  # [queries, documents]
-        best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
-        run = {
-            query: {documents[place]: float(similarity[row, place]) for place in best[row]}
-            for row, query in enumerate(queries)
-        }
-        found = ir_measures.calc_aggregate([nDCG @ 10, R @ 10], retrieval.relevant, run)
-        return {"ndcg_at_10": float(found[nDCG @ 10]), "recall_at_10": float(found[R @ 10])}
+        return ranking_scores(retrieval, similarity, {"ndcg_at_10": nDCG @ 10, "recall_at_10": R @ 10})
 
     texts = {"query": list(retrieval.queries.values()), "document": list(retrieval.documents.values())}
     return Task(name, title, {"ndcg_at_10": "nDCG@10", "recall_at_10": "recall@10"}, texts, score)
+
+
+def ranking_scores(retrieval: sets.Retrieval, similarity: Float32, measures: Mapping[str, Any]) -> Scores:
+    """Scores, by their names, of documents ranked by `similarity`, [queries, documents] as `retrieval` has them."""
+    documents = list(retrieval.documents)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
+    run = {
+        query: {documents[place]: float(similarity[row, place]) for place in best[row]}
+        for row, query in enumerate(retrieval.queries)
+    }
+    found = ir_measures.calc_aggregate(measures.values(), retrieval.relevant, run)
+    return {name: float(found[measure]) for name, measure in measures.items()}
 
 
 def _classification(name: str, title: str, train: sets.Labelled, test: sets.Labelled) -> Task:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from instructor_onnx.bundle import BundleError, Manifest
 from instructor_onnx.engines.onnx_file import read_initializers
 from instructor_onnx.inputs import Row
-from instructor_onnx.tokens import MOST_READ_PER_TOKEN, ROWS_AT_ONCE, Places, Tokenizer
+from instructor_onnx.tokens import MOST_READ_PER_TOKEN, Places, Tokenizer
 
 Float32 = npt.NDArray[np.float32]
 LongTexts = Literal["cut", "mean", "chunks", "late_chunks"]
@@ -30,6 +30,7 @@ Span = tuple[int, int]
 
 LATE = 128  # tokens of a late chunk where none are named: with all that fit, each window would be one
 DENSE = "dense.linear.weight"  # [d_model, embedding_dim], in the file of every variant
+RUNS_AT_ONCE = 16  # whose windows are in memory together; of late chunks one, as every token's vector is too
 NO_SPACE = re.compile(r"\S")
 
 
@@ -53,11 +54,9 @@ class Cuts:
         if self.long_texts not in get_args(LongTexts):
             allowed = ", ".join(map(repr, get_args(LongTexts)))
             raise ValueError(f"long_texts: found {self.long_texts!r}, expected one of {allowed}.")
-        for name, least in (("tokens_per_chunk", 1), ("chunk_overlap", 0)):
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if value is not None and (not whole or value < least):
-                raise ValueError(f"{name}: found {value!r}, expected a whole number from {least} up.")
+        if self.tokens_per_chunk is not None:
+            _check_whole("tokens_per_chunk", self.tokens_per_chunk, 1)
+        _check_whole("chunk_overlap", self.chunk_overlap, 0)
         if self.long_texts == "cut" and (self.tokens_per_chunk is not None or self.chunk_overlap):
             raise ValueError("tokens_per_chunk and chunk_overlap need long_texts='mean', 'chunks' or 'late_chunks'.")
 
@@ -120,9 +119,10 @@ def embed(
         for window in windows(model.tokenizer, row, limits, model.max_seq_length)
     )
     nothing, losses = model._embed([], batch_size)
-    blocks, masked, truncated = [nothing], set(), 0
+    blocks, truncated = [nothing], 0
+    masked: set[int] = set()
     found: list[list[Window]] = [[] for _ in rows]
-    while block := list(itertools.islice(parts, batch_size if late else ROWS_AT_ONCE)):
+    while block := list(itertools.islice(parts, batch_size * (1 if late else RUNS_AT_ONCE))):
         vectors, inside, lost = run(model, block, batch_size)
         blocks.append(vectors)
         for part, chunks in zip(block, inside, strict=True):
@@ -231,7 +231,8 @@ def _late(
         mask = detail["attention_mask"][:, None].astype(np.float32)  # [length, 1]; the instruction's are 0
         sums = np.add.reduceat(detail["token_embeddings"] * mask, firsts)  # [chunks, d_model]
         pooled = sums / np.maximum(np.add.reduceat(mask, firsts), 1e-9)
-        vectors = pooled if dense is None else pooled @ dense
+        # BLAS would round a chunk by how many there are
+        vectors = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
         blocks.append(_unit(vectors) if model.manifest.model.normalize else vectors)
     return np.concatenate(blocks), found, losses
 
@@ -264,12 +265,18 @@ def _means(vectors: Float32, found: list[list[Window]], normalize: bool) -> Floa
     means = vectors[firsts]
     for row in np.flatnonzero(counts > 1):
         weights = np.array([max(1, window.tokens - window.repeated) for window in found[row]], dtype=np.float32)
-        mean = weights @ vectors[firsts[row] : firsts[row] + counts[row]] / weights.sum()
-        means[row] = _unit(mean) if normalize else mean
+        means[row] = weights @ vectors[firsts[row] : firsts[row] + counts[row]] / weights.sum()
+    if normalize:
+        means[counts > 1] = _unit(means[counts > 1])
     return means
 
 
-def _unit(vectors: Float32) -> Float32:
+def _check_whole(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}: found {value!r}, expected a whole number from {least} up.")
+
+
+def _unit(vectors: npt.NDArray[Any]) -> Float32:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
@@ -280,6 +287,9 @@ def _dense(model: Encoder) -> Float32 | None:
         return None
     path = model.folder / model.manifest.variants[model.variant].files[0].path
     weights = read_initializers(path).get(DENSE)
-    if weights is None:
-        raise BundleError(f"{path}: {DENSE} is missing, which late chunks need. Export the checkpoint again.")
-    return weights.astype(np.float32)
+    sizes = model.manifest.model.d_model, model.manifest.model.embedding_dim
+    if weights is None or weights.shape != sizes:
+        found = "missing" if weights is None else f"of shape {weights.shape}"
+        raise BundleError(f"{path}: {DENSE} is {found}, late chunks need it of {sizes}. Export the checkpoint again.")
+    dense: Float32 = np.asarray(weights, dtype=np.float32)  # int4's is float16
+    return dense
