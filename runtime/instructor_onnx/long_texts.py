@@ -136,6 +136,20 @@ def embed(
     return Embedded(vectors, [[(chunk.start, chunk.end) for chunk in chunks] for chunks in found], losses)
 
 
+class Pooled:
+    """A model for files.stream, whose long texts are the mean of their windows."""
+
+    def __init__(self, model: Encoder) -> None:
+        self._model = model
+
+    def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Any]:
+        found = embed(self._model, rows, Cuts("mean"), batch_size)
+        return found.vectors, found.losses
+
+    def get_sentence_embedding_dimension(self) -> int:
+        return self._model.manifest.model.embedding_dim
+
+
 def as_chunks(vectors: Any, spans: list[list[Span]]) -> list[list[Chunk]]:
     """Of each row its chunks; `vectors` are those of all rows, one after another."""
     each = iter(vectors)
@@ -232,7 +246,7 @@ def _late(
         sums = np.add.reduceat(detail["token_embeddings"] * mask, firsts)  # [chunks, d_model]
         pooled = sums / np.maximum(np.add.reduceat(mask, firsts), 1e-9)
         # BLAS would round a chunk by how many there are
-        vectors = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
+        vectors: Float32 = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
         blocks.append(_unit(vectors) if model.manifest.model.normalize else vectors)
     return np.concatenate(blocks), found, losses
 
@@ -276,7 +290,7 @@ def _check_whole(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name}: found {value!r}, expected a whole number from {least} up.")
 
 
-def _unit(vectors: npt.NDArray[Any]) -> Float32:
+def _unit(vectors: Float32) -> Float32:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 

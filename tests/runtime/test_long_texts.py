@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tracemalloc
 from pathlib import Path
@@ -91,13 +92,13 @@ class TestWindows:
 
     def test_windows_follow_each_other_and_count_their_tokens(self, tokenizer: Tokenizer) -> None:
         found = spread(tokenizer, Row(INSTRUCTION, LONG), most=20)
-        assert all(not LONG[a.end : b.start].strip() for a, b in zip(found, found[1:], strict=False))
+        assert all(not LONG[a.end : b.start].strip() for a, b in itertools.pairwise(found))
         assert max(window.tokens for window in found) <= 20
         assert sum(window.tokens for window in found) == len(tokenizer.places(Row("", LONG), 10_000).starts)
 
     def test_windows_repeat_the_end_of_the_one_before(self, tokenizer: Tokenizer) -> None:
         found = spread(tokenizer, Row(INSTRUCTION, LONG), most=40, overlap=15)
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in itertools.pairwise(found):
             common = LONG[after.start : before.end]
             assert 0 < after.repeated <= 15
             assert after.repeated == len(tokenizer.places(Row("", common), 512).starts)
@@ -115,9 +116,8 @@ class TestWindows:
         text = "river" * 500
         found = spread(tokenizer, Row(INSTRUCTION, text), overlap=7)
         assert len(found) > 5
-        assert "".join(text[a.start : b.start] for a, b in zip(found, found[1:], strict=False)) + text[
-            found[-1].start :
-        ] == (text)
+        assert (found[0].start, found[-1].end) == (0, len(text))
+        assert all(a.end == b.start for a, b in itertools.pairwise(found))
 
 
 class TestEncode:
@@ -176,9 +176,7 @@ class TestEncode:
         )
         assert chunks[0].start == 0
         assert chunks[-1].end == len(LONG.rstrip())
-        assert all(
-            a.end <= b.start and not LONG[a.end : b.start].strip() for a, b in zip(chunks, chunks[1:], strict=False)
-        )
+        assert all(a.end <= b.start and not LONG[a.end : b.start].strip() for a, b in itertools.pairwise(chunks))
 
     def test_late_chunks_see_the_rest_of_the_window(self, model: INSTRUCTOR) -> None:
         (late,) = model.encode([[INSTRUCTION, LONG[:900]]], long_texts="late_chunks", tokens_per_chunk=60)

@@ -11,6 +11,7 @@ from instructor_onnx.files.records import Columns, input_format_of
 from instructor_onnx.files.resume import State
 from instructor_onnx.files.stream import CHUNK_BYTES, CHUNK_ROWS
 from instructor_onnx.files.writers import output_format_of
+from instructor_onnx.long_texts import Pooled
 
 HELP = """\
 input, one row after the other (.gz is unpacked):
@@ -60,6 +61,12 @@ def add(commands: arguments.Commands) -> None:
     )
     instruction.add_argument("--instruction", type=arguments.text, metavar="TEXT", help="one instruction for all texts")
     rows.add_argument(
+        "--long-texts",
+        choices=["cut", "mean"],
+        default="cut",
+        help="a text past --max-seq-length is cut to it, or its vector is the mean of its windows (default: cut)",
+    )
+    rows.add_argument(
         "--embedding-column",
         type=arguments.text,
         default="embedding",
@@ -91,8 +98,9 @@ def run(args: argparse.Namespace) -> None:
     job = _job(args)
     total = stream.prepare(job)
     model = arguments.open_model(args)
-    identity = stream.model_identity(model)
-    done = stream.run(model, job, identity=identity, total=total, show_progress=not args.quiet)
+    identity = {**stream.model_identity(model), "--long-texts": args.long_texts}
+    encoder = model if args.long_texts == "cut" else Pooled(model)
+    done = stream.run(encoder, job, identity=identity, total=total, show_progress=not args.quiet)
     if not args.quiet:
         now = done.rows - done.resumed_rows
         before = f", {done.resumed_rows:,} of them by an earlier run" if done.resumed_rows else ""
