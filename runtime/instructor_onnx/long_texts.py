@@ -243,10 +243,10 @@ def _late(
             blocks.append(detail["sentence_embedding"][None])
             continue
         mask = detail["attention_mask"][:, None].astype(np.float32)  # [length, 1]; the instruction's are 0
-        sums = np.add.reduceat(detail["token_embeddings"] * mask, firsts)  # [chunks, d_model]
-        pooled = sums / np.maximum(np.add.reduceat(mask, firsts), 1e-9)
+        sums: Float32 = np.add.reduceat(detail["token_embeddings"] * mask, firsts)  # [chunks, d_model]
+        pooled = sums / np.maximum(np.add.reduceat(mask, firsts), np.float32(1e-9))
         # BLAS would round a chunk by how many there are
-        vectors: Float32 = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
+        vectors = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
         blocks.append(_unit(vectors) if model.manifest.model.normalize else vectors)
     return np.concatenate(blocks), found, losses
 
@@ -276,7 +276,7 @@ def _means(vectors: Float32, found: list[list[Window]], normalize: bool) -> Floa
     """Of each row the mean of its windows' vectors, weighted by the tokens that each adds; alone, a vector stays."""
     counts = np.array([len(windows) for windows in found], dtype=np.int64)
     firsts = np.cumsum(counts) - counts
-    means = vectors[firsts]
+    means: Float32 = vectors[firsts]
     for row in np.flatnonzero(counts > 1):
         weights = np.array([max(1, window.tokens - window.repeated) for window in found[row]], dtype=np.float32)
         means[row] = weights @ vectors[firsts[row] : firsts[row] + counts[row]] / weights.sum()

@@ -122,7 +122,7 @@ class TestWindows:
 
 class TestEncode:
     @pytest.mark.parametrize("options", [{}, {"tokens_per_chunk": 50}, {"tokens_per_chunk": 50, "chunk_overlap": 12}])
-    def test_a_chunks_vector_is_that_of_its_text(self, model: INSTRUCTOR, options: dict[str, int]) -> None:
+    def test_a_chunks_vector_is_that_of_its_text(self, model: INSTRUCTOR, options: dict[str, Any]) -> None:
         rows = [[INSTRUCTION, LONG], ["", SHORT], [INSTRUCTION, ""]]
         found = model.encode(rows, long_texts="chunks", **options)
         assert [len(chunks) > 1 for chunks in found] == [True, False, False]
@@ -201,8 +201,8 @@ class TestEncode:
         assert model.encode(LONG, long_texts="mean").shape == (DIM,)
         one = model.encode(LONG, long_texts="chunks")
         assert isinstance(one[0], Chunk)
-        for options in ({"convert_to_tensor": True}, {"convert_to_numpy": False}):
-            tensors = model.encode([LONG], long_texts="chunks", **options)[0]
+        for stacked in (True, False):
+            (tensors,) = model.encode([LONG], long_texts="chunks", convert_to_tensor=stacked, convert_to_numpy=False)
             assert all(isinstance(chunk.embedding, torch.Tensor) for chunk in tensors)
             assert np.array_equal([chunk.embedding.numpy() for chunk in tensors], [chunk.embedding for chunk in one])
         mean = model.encode([LONG, SHORT], long_texts="mean", convert_to_tensor=True)
