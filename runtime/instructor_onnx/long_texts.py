@@ -130,7 +130,9 @@ def embed(
         truncated += lost.truncated
         masked.update(block[place].owner for place in lost.masked)
     vectors = np.concatenate(blocks)
-    losses = dataclasses.replace(losses, rows=len(rows), truncated=truncated, masked=tuple(sorted(masked)))
+    losses = dataclasses.replace(
+        losses, rows=len(rows), truncated=min(truncated, len(rows)), masked=tuple(sorted(masked))
+    )
     if cuts.long_texts == "mean":
         return Embedded(_means(vectors, found, model.manifest.model.normalize), None, losses)
     return Embedded(vectors, [[(chunk.start, chunk.end) for chunk in chunks] for chunks in found], losses)
@@ -182,7 +184,8 @@ def windows(tokenizer: Tokenizer, row: Row, cuts: Cuts, max_seq_length: int) -> 
             return
         cut = _cut(places, first, room)
         if cut > first:  # else there are only characters that are no token's
-            end = start + int(places.ends[cut - 1]) - ahead
+            after = min([places.ends[cut - 1], *places.starts[cut : cut + 1]])  # two tokens may share a character
+            end = start + max(1, int(after) - ahead)
             yield Window(start, end, cut - first, repeated)
         again = _word(places, max(first + 1, cut - min(cuts.chunk_overlap, room // 2)), cut)
         repeated = cut - again

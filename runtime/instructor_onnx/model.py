@@ -223,7 +223,7 @@ class INSTRUCTOR:
 
         Raises:
             TypeError: names the row and what was expected.
-            ValueError: a bad batch_size, output_value or device.
+            ValueError: a bad batch_size, output_value or device, or a bad or needless option of long texts.
             ImportError: torch tensors were asked for and torch is not installed.
 
         >>> model = INSTRUCTOR("instructor-mini")
@@ -231,6 +231,9 @@ class INSTRUCTOR:
         (2, 384)
         >>> model.encode("a text of its own", output_value="token_embeddings").shape  # 5 tokens and </s>
         (6, 256)
+        >>> text = "The river rises in the hills. " * 100
+        >>> [(chunk.start, chunk.end) for chunk in model.encode(text, long_texts="chunks")]
+        [(0, 1912), (1913, 2999)]
         """
         _check_positive("batch_size", batch_size)
         if output_value not in ("sentence_embedding", "token_embeddings", None):

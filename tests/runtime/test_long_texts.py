@@ -29,7 +29,21 @@ LONG = "".join(SENTENCES * 30)  # 4,500 tokens of the small vocabulary
 SHORT = "the theory of sets"
 DIM = 24
 # Words, a word without end, characters that become many tokens or none, an added token, spaces of every kind.
-PIECES = ("river ", "sea, ", "the", "x" * 70, "ﬁ½", "é", "水" * 30, "</s>", " \n\t ", "\u200b", " " * 700, "\xa0", "! ")
+PIECES = (
+    "river ",
+    "sea, ",
+    "the",
+    "x" * 70,
+    "ﬁ½" * 9,
+    "é",
+    "水" * 30,
+    "</s>",
+    " \n\t ",
+    "\u200b",
+    " " * 700,
+    "\xa0",
+    "! ",
+)
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
@@ -149,8 +163,9 @@ class TestEncode:
         assert mean == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
         assert np.linalg.norm(mean) == pytest.approx(1, abs=1e-6)
 
-    def test_late_chunks_pool_what_encode_pools(self, model: INSTRUCTOR) -> None:
-        """Weighted by their tokens, and before Normalize, the chunks of a window add up to its vector."""
+    @pytest.mark.parametrize("variant", ["fp32", "int8", "int4"])
+    def test_late_chunks_pool_what_encode_pools(self, bundle: Path, variant: str) -> None:
+        model = INSTRUCTOR(bundle, variant=variant, device="cpu")
         text = LONG[:900]
         (chunks,) = model.encode([[INSTRUCTION, text]], long_texts="late_chunks", tokens_per_chunk=40)
         (detail,) = model.encode([[INSTRUCTION, text]], output_value=None)
@@ -160,6 +175,8 @@ class TestEncode:
         ends = [len(model.tokenizer.places(Row(INSTRUCTION, text[: chunk.end]), 511).starts) for chunk in chunks]
         ends[-1] += 1  # </s>
         first = int(detail["attention_mask"].argmax())
+        whole = detail["token_embeddings"][first:].mean(axis=0) @ dense
+        assert detail["sentence_embedding"] == pytest.approx(whole / np.linalg.norm(whole), abs=1e-5)
         for begin, end, chunk in zip([first, *ends], ends, chunks, strict=False):
             pooled = detail["token_embeddings"][begin:end].mean(axis=0) @ dense
             assert chunk.embedding == pytest.approx(pooled / np.linalg.norm(pooled), abs=1e-5)
