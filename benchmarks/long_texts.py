@@ -116,7 +116,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def judge(options: argparse.Namespace) -> Path:
     """Measure every way on every length, and write the results file."""
-    logging.getLogger("instructor_onnx").setLevel(logging.ERROR)  # that texts are cut is what is measured
     model = INSTRUCTOR(
         options.subject, variant=options.variant, device="cpu", engine=options.engine, num_threads=options.threads
     )
@@ -229,4 +228,5 @@ def report(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    logging.getLogger("instructor_onnx").setLevel(logging.ERROR)  # that texts are cut is what is measured
     sys.exit(main())
