@@ -71,7 +71,7 @@ def judge(source: Checkpoint) -> dict[str, Any]:
     tokens, expected = probe(source)
     texts = calibrate.read_rows()
     with tqdm(total=len(texts), desc=source.name, unit="row") as bar:
-        observed = calibrate.observe(Oracle(source), source.config, texts, bar.update)
+        observed, _ = calibrate.observe(Oracle(source), source.config, texts, bar.update)
     smoothed = calibrate.smooth(source.weights, source.config, observed, int)
     with tempfile.TemporaryDirectory() as folder:
         models: dict[str, tuple[Precision, Mapping[str, torch.Tensor]]] = {

@@ -32,6 +32,8 @@ WITHOUT_EXAMPLE = {
     "serve",  # runs until it is told to stop
     *("tokenizer", "engine"),  # for the server
     *("as_texts", "embed_batch", "worker_model"),  # for their module's tests
+    *("cuda", "half", "bfloat16", "float", "train"),  # their errors say all
+    "push_to_hub",  # needs an account
 }
 
 
@@ -110,6 +112,9 @@ def _public() -> Iterator[tuple[str, str, ast.FunctionDef | ast.ClassDef]]:
             if module == "instructor_onnx":  # elsewhere, the methods are a framework's
                 for method, each in _definitions(node.body).items():
                     yield home, f"{name}.{method}", each
+    familiar = _definitions(_tree("instructor_onnx.compatibility").body)["Familiar"]
+    for method, each in _definitions(familiar.body).items():
+        yield "instructor_onnx", f"INSTRUCTOR.{method}", each
 
 
 def examples() -> Iterator[object]:

@@ -22,7 +22,10 @@ def run(code: str) -> str:
 
 
 def test_public_names() -> None:
-    assert instructor_onnx.__all__ == ["INSTRUCTOR", "BundleError", "Manifest", "__version__"]
+    assert instructor_onnx.__all__ == [
+        *("INSTRUCTOR", "BundleError", "Manifest", "__version__"),
+        *("quantize_embeddings", "truncate_embeddings"),
+    ]
     assert instructor_onnx_export.__all__ == [
         *("CalibrationError", "CheckpointError", "ExportError", "RangeError", "VerificationError"),
         *("export", "verify_bundle"),

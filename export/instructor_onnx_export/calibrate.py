@@ -83,8 +83,10 @@ def _module(weight: str) -> str:
     return weight.removesuffix(".weight")
 
 
-def observe(oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[], object]) -> dict[str, Observed]:
-    """Run `rows` through the oracle and watch the inputs of every product."""
+def observe(
+    oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[], object]
+) -> tuple[dict[str, Observed], float]:
+    """Run `rows` through the oracle: what is seen of the inputs of every product, and the vectors' largest number."""
     observed: dict[str, Observed] = {}
     per_row = -(-SAMPLED_TOKENS // len(rows))
 
@@ -102,12 +104,14 @@ def observe(oracle: Oracle, config: Config, rows: list[Row], on_row: Callable[[]
 
     modules = dict(oracle.encoder.named_modules())
     handles = [modules[name].register_forward_pre_hook(watch(name)) for name, _, _ in products(config)]
+    highest = 0.0
     for row in rows:
-        oracle.encode([row])
+        [(vector, _)] = oracle.encode([row])
+        highest = max(highest, float(abs(vector).max()))
         on_row()
     for handle in handles:
         handle.remove()
-    return observed
+    return observed, highest
 
 
 def samples(observed: Mapping[str, Observed], config: Config) -> dict[str, torch.Tensor]:

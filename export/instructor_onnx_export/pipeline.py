@@ -31,6 +31,7 @@ from instructor_onnx.bundle import (
 )
 from instructor_onnx.hub import HubOptions
 from instructor_onnx.inputs import Row
+from instructor_onnx.vectors import LEVELS
 
 from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_rows, samples, smooth
 from instructor_onnx_export.card import model_card
@@ -77,7 +78,8 @@ def export(
         name: the model's name in the bundle; None: the id, or the folder's name.
         min_cosine: smallest cosine to PyTorch, over the probe rows, that a variant other than fp32 may have; None: 0.99
             for int8, 0.97 for int4, 0.9995 for fp16 and bf16.
-        calibrate: texts that int8 and int4 are fitted to, JSON lines of [instruction, text]; None: the exporter's own.
+        calibrate: texts that int8 and int4 are fitted to, and the range of int8 embeddings, JSON lines of
+            [instruction, text]; None: the exporter's own.
         overwrite: replace a bundle that is already there (it stays until the new one is verified).
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
         num_threads: CPU threads of the verification; None: what affinity and container quota allow.
@@ -111,14 +113,15 @@ def export(
         oracle = Oracle(source)
         expected = _expected(source, oracle, stage)
         specs = [VARIANTS[variant] for variant in variants]
-        migrated, inputs = _calibrated(source, oracle, specs, texts, stage)
+        migrated, inputs, highest = _calibrated(source, oracle, specs, texts, stage)
+        int8_scale = max(highest, float(np.abs(expected.vectors).max())) / LEVELS
         del oracle
         written, failed = _written(folder, source, specs, migrated, inputs, stage)
         if not written:
             raise _summed_up(failed)
         with stage("Hashing"):
             (folder / TOKENIZER).write_bytes(source.tokenizer_json)
-            manifest = _manifest(folder, source, name, written)
+            manifest = _manifest(folder, source, name, written, int8_scale)
             manifest.write(folder)
         # The mapped files would count twice beside the models that are opened next.
         del source, migrated, inputs, written
@@ -201,17 +204,19 @@ def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
 
 def _calibrated(
     source: Checkpoint, oracle: Oracle, specs: Sequence[Spec], texts: list[Row], stage: Stage
-) -> tuple[Tensors, Tensors]:
-    """The weights with outliers migrated and the inputs seen of each product, where one of `specs` asks for them."""
-    if not any(spec.calibrated for spec in specs):
-        return source.weights, {}
+) -> tuple[Tensors, Tensors, float]:
+    """What `texts` show: the weights with outliers migrated and the inputs seen of each product, where one of `specs`
+    asks for them; and the largest number of a vector.
+    """
     with stage("Calibrating", len(texts), "row") as bar:
-        observed = observe(oracle, source.config, texts, bar.update)
+        observed, highest = observe(oracle, source.config, texts, bar.update)
+    if not any(spec.calibrated for spec in specs):
+        return source.weights, {}, highest
     inputs = samples(observed, source.config)
     if not any(spec.migrated for spec in specs):
-        return source.weights, inputs
+        return source.weights, inputs, highest
     with stage("Migrating outliers", len(observed), "product") as bar:
-        return smooth(source.weights, source.config, observed, bar.update), inputs
+        return smooth(source.weights, source.config, observed, bar.update), inputs, highest
 
 
 def _written(
@@ -299,7 +304,9 @@ def _check_same_model(folder: Path, ours: Model, theirs: Model) -> None:
         )
 
 
-def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Mapping[str, Precision]) -> Manifest:
+def _manifest(
+    folder: Path, source: Checkpoint, name: str | None, precisions: Mapping[str, Precision], int8_scale: float
+) -> Manifest:
     return Manifest(
         format_version=FORMAT_VERSION,
         exporter=f"instructor-onnx {__version__}",
@@ -315,6 +322,10 @@ def _manifest(folder: Path, source: Checkpoint, name: str | None, precisions: Ma
             )
             for variant, precision in precisions.items()
         },
+        prompts=source.prompts.by_name,
+        default_prompt_name=source.prompts.default_name,
+        similarity_fn_name=source.prompts.similarity,
+        int8_scale=int8_scale or None,
     )
 
 

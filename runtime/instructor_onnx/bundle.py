@@ -11,9 +11,10 @@ import hashlib
 import json
 import re
 import sys
+import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -22,16 +23,19 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
 HASH_BLOCK = 1 << 20  # bytes read at a time while hashing
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # sentence-transformers' names
 SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 MOST_MANIFEST = 1 << 20  # bytes; the exporter writes a few thousand
 MOST_TOKENIZER = 64 << 20  # bytes; T5's has 2.4 million, mT5's 16 million
 MOST_TEXT = 1000  # characters of a name or path
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
+UNFIT_PROMPT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # the same, but for tabs and line breaks
 
 # The whole numbers of a manifest, and what they may be: past any model there is, and far from any overflow.
 Width = Annotated[int, range(1, 1 << 20)]
 Count = Annotated[int, range(1 << 50)]
 Token = Annotated[int, range(1 << 24)]
+Prompt = Annotated[str, "may have line breaks"]
 
 T = TypeVar("T")
 
@@ -115,6 +119,11 @@ class Manifest:
     model: Model
     tokenizer: File
     variants: dict[str, Variant]
+    # Absent from bundles of earlier versions
+    prompts: dict[str, Prompt] = field(default_factory=dict)  # the checkpoint's: name -> instruction
+    default_prompt_name: str | None = None  # the one for rows without an instruction
+    similarity_fn_name: str = "cosine"
+    int8_scale: float | None = None  # step of an int8 embedding: the largest number seen in calibration, by 127
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -155,6 +164,7 @@ class Manifest:
             # A model names its data files without a folder: those of another one would go unchecked.
             if len({PurePosixPath(file.path).parent for file in variant.files}) > 1:
                 raise BundleError(f"{path}: the files of {name} lie in more than one folder. Do not trust this bundle.")
+        _check_defaults(path, manifest)
         if manifest.tokenizer.bytes > MOST_TOKENIZER:
             raise BundleError(
                 f"{path}: tokenizer: bytes is {manifest.tokenizer.bytes:,}, a tokenizer has at most "
@@ -181,6 +191,17 @@ class Manifest:
         """
         chosen = self.variants.values() if variant is None else [self.variants[variant]]
         return [self.tokenizer, *(file for v in chosen for file in v.files)]
+
+    def fingerprint(self, variant: str, arithmetic: str) -> str:
+        """16 hexadecimal digits of what decides a variant's vectors; `arithmetic` is the `Engine`'s.
+
+        Weights, graph and tokenizer by their hashes. Not: the bundle's name, what was verified, threads, batches.
+
+        >>> len(Manifest.read(Path("my-bundle")).fingerprint("int8", "native 1"))
+        16
+        """
+        parts = [*(file.sha256 for file in self.files(variant)), arithmetic]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
 def check_sizes(folder: Path, files: list[File]) -> None:
@@ -272,6 +293,19 @@ def resolve_inside(folder: Path, relative: str, *, named_by: Path) -> Path:
     return path
 
 
+def _check_defaults(path: Path, manifest: Manifest) -> None:
+    """Raise BundleError for defaults that no model can have."""
+    if manifest.default_prompt_name not in (None, *manifest.prompts):
+        raise BundleError(f"{path}: default_prompt_name is {manifest.default_prompt_name!r:.60}, which is no prompt.")
+    if manifest.similarity_fn_name not in SIMILARITIES:
+        raise BundleError(
+            f"{path}: similarity_fn_name is {manifest.similarity_fn_name!r:.60}, expected one of "
+            f"{', '.join(SIMILARITIES)}."
+        )
+    if manifest.int8_scale is not None and manifest.int8_scale <= 0:
+        raise BundleError(f"{path}: int8_scale is {manifest.int8_scale!r}, expected a number above 0.")
+
+
 def _read_json(path: Path) -> Any:
     """What a JSON file holds, read if it is of a manifest's size."""
     try:
@@ -294,15 +328,19 @@ def _parse(kind: type[T], value: Any, where: str) -> T:
         raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
     hints = typing.get_type_hints(kind, include_extras=True)
     arguments = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name not in value:
-            raise BundleError(f"{where}: {field.name!r} is missing. Export the checkpoint again.")
-        arguments[field.name] = _convert(hints[field.name], value[field.name], f"{where}: {field.name}")
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if each.name not in value:
+            if each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING:
+                continue
+            raise BundleError(f"{where}: {each.name!r} is missing. Export the checkpoint again.")
+        arguments[each.name] = _convert(hints[each.name], value[each.name], f"{where}: {each.name}")
     return kind(**arguments)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # or None
+        return None if value is None else _convert(inner[0], value, where)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
@@ -313,6 +351,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return _parse(typing.cast(type, hint), value, where)
+    if hint == Prompt:
+        return _text(value, where, UNFIT_PROMPT)
     plain, allowed = (inner[0], inner[1]) if origin is Annotated else (hint, None)
     accepted = (int, float) if plain is float else plain
     if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
@@ -326,8 +366,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return _text(value, where) if isinstance(value, str) else value
 
 
-def _text(value: str, where: str) -> str:
-    """A name or path that can be printed and looked up."""
-    if len(value) > MOST_TEXT or UNPRINTABLE.search(value):
+def _text(value: Any, where: str, unfit: re.Pattern[str] = UNPRINTABLE) -> str:
+    """A name or path that can be printed and looked up, or an instruction."""
+    if not isinstance(value, str) or len(value) > MOST_TEXT or unfit.search(value):
         raise BundleError(f"{where}: expected at most {MOST_TEXT:,} printable characters, found {value!r:.60}.")
     return value

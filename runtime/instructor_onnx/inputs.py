@@ -16,13 +16,14 @@ class Row(NamedTuple):
     text: str
 
 
-def as_rows(sentences: Any) -> tuple[list[Row], bool]:
+def as_rows(sentences: Any, prompt: str = "") -> tuple[list[Row], bool]:
     """Turn what a caller gave `encode()` into rows, without changing it.
 
     Args:
         sentences: one string, or any iterable (list, tuple, generator, array, series ...) of rows. A row is a
             string (no instruction), `[instruction, text]` as list or tuple (a third element, which the first
             model cards used to send, is ignored), or a dict with `text` and, optionally, `instruction`.
+        prompt: the instruction of rows that come without one.
 
     Returns:
         The rows, and whether one plain string was given (the answer is then a single vector).
@@ -32,16 +33,16 @@ def as_rows(sentences: Any) -> tuple[list[Row], bool]:
         ValueError: a row holds half a surrogate pair, which has no bytes in UTF-8; names the row.
     """
     if isinstance(sentences, str):
-        return [as_row(sentences, 0)], True
+        return [as_row(sentences, 0, prompt)], True
     if isinstance(sentences, Mapping | bytes) or not isinstance(sentences, Iterable):
         raise TypeError(
             f"sentences: found one {type(sentences).__name__}, expected a string or a list of rows; "
             f"put it in a list. For each row: {EXPECTED}."
         )
-    return [as_row(row, index) for index, row in enumerate(sentences)], False
+    return [as_row(row, index, prompt) for index, row in enumerate(sentences)], False
 
 
-def as_row(row: Any, index: int) -> Row:
+def as_row(row: Any, index: int, prompt: str = "") -> Row:
     """One row of the input; `index` is its place, for the error.
 
     Raises:
@@ -50,12 +51,12 @@ def as_row(row: Any, index: int) -> Row:
     if isinstance(row, str):
         if not is_unicode(row):
             raise ValueError(f"row {index}: holds {HALF_PAIR}")
-        return Row("", row)
+        return Row(prompt, row)
     if isinstance(row, Mapping):
         unknown = set(row) - {"instruction", "text"}
         if unknown or "text" not in row:
             raise TypeError(f"row {index}: found a dict with keys {sorted(map(str, row))}, {EXPECTED}.")
-        instruction, text = row.get("instruction", ""), row["text"]
+        instruction, text = row.get("instruction", prompt), row["text"]
     elif isinstance(row, Iterable) and not isinstance(row, bytes | set | frozenset):
         parts = list(row)
         if len(parts) not in (2, 3):

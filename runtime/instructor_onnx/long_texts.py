@@ -23,6 +23,7 @@ from instructor_onnx.bundle import BundleError, Manifest
 from instructor_onnx.engines.onnx_file import read_initializers
 from instructor_onnx.inputs import Row
 from instructor_onnx.tokens import MOST_READ_PER_TOKEN, Places, Tokenizer
+from instructor_onnx.vectors import normalize
 
 Float32 = npt.NDArray[np.float32]
 LongTexts = Literal["cut", "mean", "chunks", "late_chunks"]
@@ -250,7 +251,7 @@ def _late(
         pooled = sums / np.maximum(np.add.reduceat(mask, firsts), np.float32(1e-9))
         # BLAS would round a chunk by how many there are
         vectors = pooled if dense is None else np.einsum("cm,md->cd", pooled, dense)
-        blocks.append(_unit(vectors) if model.manifest.model.normalize else vectors)
+        blocks.append(normalize(vectors) if model.manifest.model.normalize else vectors)
     return np.concatenate(blocks), found, losses
 
 
@@ -275,7 +276,7 @@ def _within(tokenizer: Tokenizer, part: Part, most: int, max_seq_length: int) ->
     return (chunks, firsts) if chunks else ([window], [0])
 
 
-def _means(vectors: Float32, found: list[list[Window]], normalize: bool) -> Float32:
+def _means(vectors: Float32, found: list[list[Window]], unit: bool) -> Float32:
     """Of each row the mean of its windows' vectors, weighted by the tokens that each adds; alone, a vector stays."""
     counts = np.array([len(windows) for windows in found], dtype=np.int64)
     firsts = np.cumsum(counts) - counts
@@ -283,19 +284,14 @@ def _means(vectors: Float32, found: list[list[Window]], normalize: bool) -> Floa
     for row in np.flatnonzero(counts > 1):
         weights = np.array([max(1, window.tokens - window.repeated) for window in found[row]], dtype=np.float32)
         means[row] = weights @ vectors[firsts[row] : firsts[row] + counts[row]] / weights.sum()
-    if normalize:
-        means[counts > 1] = _unit(means[counts > 1])
+    if unit:
+        means[counts > 1] = normalize(means[counts > 1])
     return means
 
 
 def _check_whole(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}: found {value!r}, expected a whole number from {least} up.")
-
-
-def _unit(vectors: Float32) -> Float32:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 def _dense(model: Encoder) -> Float32 | None:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from instructor_onnx import hub
+from instructor_onnx import hub, vectors
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.engines.devices import choose_device
+from instructor_onnx.bundle import SIMILARITIES
+from instructor_onnx.compatibility import DevicePool, Familiar, as_array, check_constructor, is_tensor
 from instructor_onnx.engines.engine import Engine
 from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.loading import load
 from instructor_onnx.long_texts import Cuts, LongTexts, as_chunks, embed
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
+from instructor_onnx.vectors import Form, Precision, SimilarityName
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -34,7 +38,7 @@ logger = logging.getLogger(__name__)
 ROWS_NAMED = 5  # rows that a warning names before it only counts
 
 
-class INSTRUCTOR:
+class INSTRUCTOR(Familiar):
     """An INSTRUCTOR model from a bundle, with the `encode()` of `InstructorEmbedding`. Thread-safe.
 
     Args:
@@ -48,6 +52,11 @@ class INSTRUCTOR:
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the engine's default.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
+        prompts: instructions by name, beside those that the bundle has, as {"query": ..., "document": ...}.
+        default_prompt_name: of the prompt for rows without an instruction; None: the bundle's, if any.
+        truncate_dim: numbers kept of every vector; None: all.
+        similarity_fn_name: of `similarity`: "cosine", "dot", "euclidean" or "manhattan"; None: the bundle's.
+        others: sentence-transformers' parameters; an error says what to do instead where one can have no effect.
 
     Raises:
         FileNotFoundError: no such folder and no such id.
@@ -76,8 +85,15 @@ class INSTRUCTOR:
         token: str | bool | None = None,
         cache_folder: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        truncate_dim: int | None = None,
+        similarity_fn_name: SimilarityName | None = None,
+        **others: Any,
     ) -> None:
-        for name, value in (("num_threads", num_threads), ("token_budget", token_budget)):
+        token = check_constructor(others, token)
+        counts = {"num_threads": num_threads, "token_budget": token_budget, "truncate_dim": truncate_dim}
+        for name, value in counts.items():
             if value is not None:
                 _check_positive(name, value)
         options = hub.HubOptions(revision, token, cache_folder, local_files_only)
@@ -85,11 +101,26 @@ class INSTRUCTOR:
         self.folder, self.manifest, self.variant, self._tokenizer, self._engine = loaded
         self._token_budget = token_budget or self._engine.token_budget
         self._max_seq_length = self.manifest.model.max_seq_length
+        self.prompts = {**self.manifest.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or self.manifest.default_prompt_name
+        self.truncate_dim = truncate_dim
+        self.similarity_fn_name = similarity_fn_name or cast(SimilarityName, self.manifest.similarity_fn_name)
+        self.instruction_of(None, None)  # an unknown default is told now
+        # What opens it again elsewhere: a folder by its whole path, an id as it was given
+        local = Path(model_name_or_path).expanduser()
+        self._opening: dict[str, Any] = {
+            "model_name_or_path": local.resolve() if local.is_dir() else model_name_or_path,
+            "variant": self.variant,
+            "engine": engine,
+            "num_threads": num_threads,
+            "token_budget": token_budget,
+            **dataclasses.asdict(options),
+        }
 
     def __repr__(self) -> str:
         return (
             f"INSTRUCTOR({self.manifest.model.name!r}, variant={self.variant!r}, device={self.device!r}, "
-            f"embedding_dim={self.get_sentence_embedding_dimension()}, max_seq_length={self.max_seq_length}, "
+            f"embedding_dim={self.get_embedding_dimension()}, max_seq_length={self.max_seq_length}, "
             f"engine={self.engine_name!r}, num_threads={self._engine.num_threads})"
         )
 
@@ -146,13 +177,129 @@ class INSTRUCTOR:
         """
         return self._token_budget
 
+    @property
+    def fingerprint(self) -> str:
+        """What decides the bits of a vector, in 16 hexadecimal digits: weights, graph, tokenizer and arithmetic.
+
+        The native engine gives the same bits under the same fingerprint, on every processor. onnxruntime's is the same
+        on every CPU (another on GPUs) and its vectors are nearly so. Vectors of two fingerprints do not belong in one
+        index. What else belongs beside vectors: the instruction, and `max_seq_length` where it was changed.
+
+        >>> model = INSTRUCTOR("instructor-mini", engine="native")
+        >>> len(model.fingerprint), model.fingerprint == INSTRUCTOR("instructor-mini", engine="onnxruntime").fingerprint
+        (16, False)
+        """
+        return self.manifest.fingerprint(self.variant, self._engine.arithmetic)
+
+    @property
+    def int8_ranges(self) -> Float32:
+        """Ranges of int8 and uint8 embeddings, float32 [2, embedding_dim], from the export's calibration.
+
+        All dimensions share one step, so that products of int8 codes are those of the vectors, but for a factor.
+
+        Raises:
+            ValueError: the bundle was exported before there were any; names the fix.
+
+        >>> INSTRUCTOR("instructor-mini").int8_ranges.shape
+        (2, 384)
+        """
+        if self.manifest.int8_scale is None:
+            raise ValueError(
+                f"{self.folder}: has no range of int8 embeddings; it was exported by an earlier version. Export the "
+                "checkpoint again, or use quantize_embeddings(vectors, precision, calibration_embeddings=...)."
+            )
+        return vectors.symmetric_ranges(self.manifest.int8_scale, self.manifest.model.embedding_dim)
+
+    @property
+    def similarity_fn_name(self) -> SimilarityName:
+        """What `similarity` computes: "cosine", "dot", "euclidean" or "manhattan". May be set.
+
+        >>> INSTRUCTOR("instructor-mini").similarity_fn_name
+        'cosine'
+        """
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: SimilarityName) -> None:
+        name = getattr(value, "value", value)  # of sentence-transformers' enumeration
+        if name not in SIMILARITIES:
+            raise ValueError(
+                f"similarity_fn_name: found {value!r}, expected one of {', '.join(map(repr, SIMILARITIES))}."
+            )
+        self._similarity_fn_name: SimilarityName = name
+
+    def get_embedding_dimension(self) -> int:
+        """Numbers of a sentence embedding, as `truncate_dim` leaves them.
+
+        >>> INSTRUCTOR("instructor-mini").get_embedding_dimension()
+        384
+        >>> INSTRUCTOR("instructor-mini", truncate_dim=128).get_embedding_dimension()
+        128
+        """
+        whole = self.manifest.model.embedding_dim
+        return whole if self.truncate_dim is None else min(whole, self.truncate_dim)
+
     def get_sentence_embedding_dimension(self) -> int:
-        """Width of a sentence embedding.
+        """The same as `get_embedding_dimension` (its older name).
 
         >>> INSTRUCTOR("instructor-mini").get_sentence_embedding_dimension()
         384
         """
-        return self.manifest.model.embedding_dim
+        return self.get_embedding_dimension()
+
+    def instruction_of(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
+        """The instruction of rows that come without one, as `encode` chooses it.
+
+        Raises:
+            ValueError: prompt and prompt_name, or no prompt of that name.
+
+        >>> INSTRUCTOR("instructor-mini").instruction_of(prompt_name="document")
+        'Represent the document for retrieval: '
+        """
+        if prompt is not None and prompt_name is not None:
+            raise ValueError(f"prompt={prompt!r:.60} and prompt_name={prompt_name!r:.60}: give one of them.")
+        if prompt is not None:
+            return prompt
+        name = self.default_prompt_name if prompt_name is None else prompt_name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            raise ValueError(
+                f"prompt_name: found {name!r:.60}; this model has {', '.join(map(repr, self.prompts)) or 'none'}. "
+                "Name one of these, or give more: INSTRUCTOR(..., prompts={'query': ..., 'document': ...})."
+            )
+        return self.prompts[name]
+
+    def form(
+        self, precision: Precision = "float32", truncate_dim: int | None = None, normalize_embeddings: bool = False
+    ) -> Form | None:
+        """What `encode` makes of a vector; None: it stays as it is. For callers that schedule their runs themselves.
+
+        Raises:
+            ValueError: as `encode`.
+
+        >>> form = INSTRUCTOR("instructor-mini").form("binary", 256)
+        >>> form.dtype, form.columns
+        (dtype('int8'), 32)
+        """
+        vectors.check_precision(precision)
+        if truncate_dim is None:
+            truncate_dim = self.truncate_dim
+        else:
+            _check_positive("truncate_dim", truncate_dim)
+        sizes = self.manifest.model
+        dim = min(truncate_dim or sizes.embedding_dim, sizes.embedding_dim)
+        unit = normalize_embeddings or (sizes.normalize and dim < sizes.embedding_dim)
+        if precision == "float32" and not unit and dim == sizes.embedding_dim:
+            return None
+        if not precision.endswith("int8"):
+            return Form(dim, precision, unit, None)
+        if normalize_embeddings and not sizes.normalize:
+            raise ValueError(
+                f"normalize_embeddings=True, precision={precision!r}: this model's vectors have lengths of their own, "
+                "and so have its int8 ranges. Leave normalize_embeddings out."
+            )
+        return Form(dim, precision, unit, self.int8_ranges[:, :dim])
 
     def get_max_seq_length(self) -> int:
         """The same as `max_seq_length` (sentence-transformers' name for it).
@@ -189,6 +336,12 @@ class INSTRUCTOR:
         device: Any = None,
         normalize_embeddings: bool = False,
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        precision: Precision | None = "float32",
+        truncate_dim: int | None = None,
+        pool: DevicePool | None = None,
+        chunk_size: int | None = None,
         long_texts: LongTexts = "cut",
         tokens_per_chunk: int | None = None,
         chunk_overlap: int = 0,
@@ -207,6 +360,14 @@ class INSTRUCTOR:
                 convert_to_numpy.
             device: kept for compatibility; None or the device the model is on.
             normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
+            prompt_name: of the instruction in `prompts` for rows that come without one; None: the default's, if any.
+            prompt: that instruction itself.
+            precision: "float32"; "int8" or "uint8": a byte a number, by `int8_ranges`; "binary" or "ubinary": its
+                sign, eight to a byte (as int8 or uint8).
+            truncate_dim: numbers kept of each vector, which has unit length again; None: the model's `truncate_dim`.
+                Codes of other precisions are those of the whole vector, cut.
+            pool: of `start_multi_process_pool`; its devices share the rows.
+            chunk_size: rows of a device of the pool at a time; None: a tenth of its share, at most 5,000.
             long_texts: what becomes of a text past max_seq_length: "cut"; "mean" of windows, each under the row's
                 instruction, to one vector; "chunks", the vector of each window; "late_chunks", vectors of parts of
                 a window that is run whole. docs/use.md says which serves.
@@ -215,7 +376,8 @@ class INSTRUCTOR:
             chunk_overlap: tokens that a window repeats of the one before, at most half of them.
 
         Returns:
-            sentence_embedding: float32 [rows, embedding_dim]; [embedding_dim] for one plain string;
+            sentence_embedding: float32 [rows, embedding_dim] (or of the precision and width asked for);
+            [embedding_dim] for one plain string;
             of chunks: for each row a list of `Chunk(start, end, embedding)`, at least one; text[start:end] is the part;
             token_embeddings: a list of float32 [length, d_model];
             None: a list of dicts with `input_ids`, `attention_mask` (instruction zeroed) [length],
@@ -223,12 +385,15 @@ class INSTRUCTOR:
 
         Raises:
             TypeError: names the row and what was expected.
-            ValueError: a bad batch_size, output_value or device, or a bad or needless option of long texts.
+            ValueError: a bad batch_size, output_value, precision, truncate_dim or device, an unknown prompt_name, or
+                prompt and prompt_name; or a bad or needless option of long texts.
             ImportError: torch tensors were asked for and torch is not installed.
 
         >>> model = INSTRUCTOR("instructor-mini")
         >>> model.encode([["Represent the Science title: ", "3D ActionSLAM"], "a text of its own"]).shape
         (2, 384)
+        >>> model.encode(["a text", "another"], prompt_name="document", precision="binary").shape  # a bit a number
+        (2, 48)
         >>> model.encode("a text of its own", output_value="token_embeddings").shape  # 5 tokens and </s>
         (6, 256)
         >>> text = "The river rises in the hills. " * 100
@@ -243,28 +408,43 @@ class INSTRUCTOR:
         cuts = Cuts(long_texts, tokens_per_chunk, chunk_overlap)
         if long_texts != "cut" and output_value != "sentence_embedding":
             raise ValueError(f"long_texts={long_texts!r} gives sentence embeddings: leave output_value as it is.")
-        device = _device_name(device)
-        if device is not None and str(choose_device(device)) != self.device:
-            raise ValueError(
-                f"device={device!r}: this model runs on {self.device}. "
-                f"Load one there: INSTRUCTOR(..., device={device!r})."
-            )
+        precision = precision or "float32"
+        if output_value == "token_embeddings" and precision != "float32":
+            raise ValueError(f"precision={precision!r}: is of sentence embeddings; token_embeddings are float32.")
+        if device is not None:
+            self.to(device)
+        form = self.form(precision, truncate_dim, normalize_embeddings)
         to_torch = convert_to_tensor or not convert_to_numpy
         torch = _import_torch() if to_torch else None
 
-        rows, single = as_rows(sentences)
+        rows, single = as_rows(sentences, self.instruction_of(prompt, prompt_name))
+        if pool is not None and len(pool.models) > 1:
+            found = pool.encode(
+                rows,
+                chunk_size,
+                batch_size=batch_size,
+                output_value=output_value,
+                convert_to_numpy=convert_to_numpy,
+                convert_to_tensor=convert_to_tensor,
+                normalize_embeddings=normalize_embeddings,
+                precision=precision,
+                truncate_dim=truncate_dim,
+                long_texts=long_texts,
+                tokens_per_chunk=tokens_per_chunk,
+                chunk_overlap=chunk_overlap,
+            )
+            return found[0] if single else found
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
         spans = None
         if long_texts == "cut":
-            found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar)
+            found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar, form)
         else:
-            found, spans, losses = embed(self, rows, cuts, batch_size, show_progress_bar)
+            whole, spans, losses = embed(self, rows, cuts, batch_size, show_progress_bar)
+            found = form(whole) if form else whole
             found = torch.from_numpy(found).to(self.device) if torch else found
         _warn_of(losses)
         if output_value == "sentence_embedding":
-            if normalize_embeddings:
-                found = torch.nn.functional.normalize(found, dim=-1, eps=1e-12) if torch else _normalize(found)
             if spans is not None:
                 found = as_chunks(found, spans)
             elif torch and not (single or convert_to_tensor):
@@ -278,11 +458,12 @@ class INSTRUCTOR:
                 found = [row["token_embeddings"] for row in found]
         return found[0] if single else found
 
-    def similarity(self, a: Any, b: Any) -> Float32:
-        """Cosine similarity of every vector of `a` with every one of `b`: float32 [len(a), len(b)].
+    def similarity(self, a: Any, b: Any) -> Any:
+        """Similarity of every vector of `a` with every one of `b`, by `similarity_fn_name`: float32 [len(a), len(b)].
 
-        `a` and `b` are arrays [n, dim] or single vectors [dim], as `encode` returns them. A zero vector has
-        similarity 0 to everything.
+        `a` and `b` are arrays [n, dim] or single vectors [dim], as `encode` returns them, of any precision, also two
+        (a float query, binary documents). Cosine: a zero vector has similarity 0 to everything. Distances are
+        negative, so that the nearest is the largest. A torch tensor, where one of them is.
 
         >>> model = INSTRUCTOR("instructor-mini")
         >>> question = model.encode("How do plants make sugar?")
@@ -290,8 +471,29 @@ class INSTRUCTOR:
         >>> int(model.similarity(question, texts).argmax())
         1
         """
-        left, right = (_normalize(np.atleast_2d(np.asarray(x, dtype=np.float32))) for x in (a, b))
-        return np.asarray(left @ right.T, dtype=np.float32)
+        return self._compared(vectors.similarities, a, b)
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        """Similarity of each vector of `a` with that of `b` in the same place: float32 [n]; see `similarity`.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> texts = model.encode(["a text", "another"])
+        >>> model.similarity_pairwise(texts, texts).round(3).tolist()
+        [1.0, 1.0]
+        """
+        return self._compared(vectors.pairwise_similarities, a, b)
+
+    def _compared(self, function: Callable[[SimilarityName, Float32, Float32], Float32], a: Any, b: Any) -> Any:
+        tensors = [x for x in (a, b) if is_tensor(x)]
+        whole = self.manifest.model.embedding_dim
+        left, right = (vectors.as_floats(as_array(x), whole) for x in (a, b))
+        if left.shape[-1] != right.shape[-1]:
+            raise ValueError(
+                f"vectors of {left.shape[-1]} and of {right.shape[-1]} numbers: compare those of one model and one "
+                "truncate_dim."
+            )
+        found = function(self.similarity_fn_name, left, right)
+        return _import_torch().from_numpy(found).to(tensors[0].device) if tensors else found
 
     def _embed(
         self,
@@ -300,24 +502,25 @@ class INSTRUCTOR:
         output_value: OutputValue = "sentence_embedding",
         torch: Any = None,
         show_progress_bar: bool = False,
+        form: Form | None = None,
     ) -> tuple[Any, Losses]:
         """`encode()` of rows, for callers that tell of losses in their own words.
 
         Returns:
-            float32 [rows, embedding_dim], an array or a tensor of the module `torch` on this device; or for each row a
-            dict of `token_embeddings`, or of everything. And what these do not contain.
+            [rows, embedding_dim] in `form`, an array or a tensor of the module `torch` on this device; or for each row
+            a dict of `token_embeddings`, or of everything. And what these do not contain.
         """
-        shape = len(rows), self.get_sentence_embedding_dimension()
+        columns, dtype = (form.columns, form.dtype) if form else (self.manifest.model.embedding_dim, np.float32)
         put: Callable[[Tokens, Int64, Int64], None]
         if output_value != "sentence_embedding":
             found: Any = [{} for _ in rows]
-            put = functools.partial(self._put_details, found, output_value is None)
+            put = functools.partial(self._put_details, found, output_value is None, form)
         elif torch is None:
-            found = np.zeros(shape, dtype=np.float32)
-            put = functools.partial(self._put_vectors, found)
+            found = np.zeros((len(rows), columns), dtype=dtype)
+            put = functools.partial(self._put_vectors, found, form)
         else:
-            found = torch.zeros(shape, dtype=torch.float32, device=self.device)
-            put = functools.partial(self._put_tensors, found, torch)
+            found = torch.zeros((len(rows), columns), dtype=getattr(torch, np.dtype(dtype).name), device=self.device)
+            put = functools.partial(self._put_tensors, found, torch, form)
         first = truncated = 0
         masked: list[int] = []
         # tqdm costs 7 µs also where it is disabled, a tenth of what the smallest model takes for a short text
@@ -353,21 +556,49 @@ class INSTRUCTOR:
 
     # One run over `rows` of `tokens`, its results put where they belong in the caller's order.
 
-    def _put_vectors(self, vectors: Float32, tokens: Tokens, rows: Int64, places: Int64) -> None:
-        vectors[places] = self._engine.sentence_embeddings(tokens, rows)
+    def _put_vectors(self, found: Any, form: Form | None, tokens: Tokens, rows: Int64, places: Int64) -> None:
+        embedded = self._engine.sentence_embeddings(tokens, rows)
+        found[places] = form(embedded) if form else embedded
 
-    def _put_tensors(self, vectors: Any, torch: Any, tokens: Tokens, rows: Int64, places: Int64) -> None:
-        vectors[torch.from_numpy(places).to(self.device)] = self._engine.sentence_tensors(tokens, rows, torch)
+    def _put_tensors(
+        self, found: Any, torch: Any, form: Form | None, tokens: Tokens, rows: Int64, places: Int64
+    ) -> None:
+        embedded = self._engine.sentence_tensors(tokens, rows, torch)
+        if form and form.precision == "float32":
+            embedded = embedded[:, : form.dim]
+            embedded = torch.nn.functional.normalize(embedded, dim=-1, eps=vectors.EPSILON) if form.unit else embedded
+        elif form:
+            embedded = torch.from_numpy(form(embedded.cpu().numpy())).to(self.device)
+        found[torch.from_numpy(places).to(self.device)] = embedded
 
-    def _put_details(self, details: list[Detail], everything: bool, tokens: Tokens, rows: Int64, places: Int64) -> None:
-        token_embeddings, vectors = self._engine.token_embeddings(tokens, rows)
+    def _put_details(
+        self, details: list[Detail], everything: bool, form: Form | None, tokens: Tokens, rows: Int64, places: Int64
+    ) -> None:
+        token_embeddings, embedded = self._engine.token_embeddings(tokens, rows)
         for index, (row, place) in enumerate(zip(rows, places, strict=True)):
             detail = details[place]
             detail["token_embeddings"] = token_embeddings[index]
             if everything:
                 input_ids, _, pooling_mask = tokens.padded(row[None])
                 detail["input_ids"], detail["attention_mask"] = input_ids[0], pooling_mask[0]
-                detail["sentence_embedding"] = vectors[index].copy()  # not a view of the whole run's
+                own = embedded[index].copy()  # not a view of the whole run's
+                detail["sentence_embedding"] = form(own) if form else own
+
+    # pickle and deepcopy open the bundle again: an engine's weights are mapped files and memory of its own.
+
+    def __reduce__(self) -> Any:
+        settings = ("_max_seq_length", "prompts", "default_prompt_name", "truncate_dim", "_similarity_fn_name")
+        return _opened_again, (
+            type(self),
+            self._opening | {"device": self.device},
+            {k: getattr(self, k) for k in settings},
+        )
+
+
+def _opened_again(kind: type[INSTRUCTOR], opening: dict[str, Any], settings: dict[str, Any]) -> INSTRUCTOR:
+    model = kind(**opening)
+    vars(model).update(settings)
+    return model
 
 
 @dataclass(frozen=True)
@@ -406,11 +637,6 @@ def _warn_of(losses: Losses) -> None:
             "end the instruction with a colon and a space.",
             ", ".join(map(str, losses.masked[:ROWS_NAMED])) + more,
         )
-
-
-def _normalize(vectors: Float32) -> Float32:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -55,7 +55,8 @@ def test_fp32_is_unchanged_and_int8_is_nearer(tmp_path: Path, gated: bool) -> No
     source = read_checkpoint(checkpoint)
     oracle = Oracle(source)
     expected = np.stack([vector for vector, _ in oracle.encode(PROBES)])
-    smoothed = smooth(source.weights, source.config, observe(oracle, source.config, read_rows(), int), int)
+    observed, _ = observe(oracle, source.config, read_rows(), int)
+    smoothed = smooth(source.weights, source.config, observed, int)
     assert set(smoothed) == set(source.weights)
 
     write_graph(tmp_path / "fp32", source.config, smoothed, Fp32())
@@ -89,7 +90,7 @@ def test_a_silent_channel_is_not_blown_up() -> None:
 
 def test_every_product_is_watched(tmp_path: Path) -> None:
     source = read_checkpoint(make_checkpoint(tmp_path / "c"))
-    observed = observe(Oracle(source), source.config, PROBES, int)
+    observed, _ = observe(Oracle(source), source.config, PROBES, int)
     assert list(observed) == [name for name, _, _ in products(source.config)]
     widths = {name.rpartition(".")[2]: len(seen.largest) for name, seen in observed.items()}
     assert widths == {"q": 32, "o": 32, "wi": 32, "wo": 64}

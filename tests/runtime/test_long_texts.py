@@ -226,6 +226,23 @@ class TestEncode:
         assert isinstance(mean, torch.Tensor)
         assert mean.shape == (2, DIM)
 
+    def test_forms_of_vectors(self, model: INSTRUCTOR) -> None:
+        whole = model.encode([LONG], long_texts="mean", tokens_per_chunk=60)
+        assert np.array_equal(
+            model.encode([LONG], long_texts="mean", tokens_per_chunk=60, precision="ubinary", truncate_dim=16),
+            np.packbits(whole[:, :16] > 0, axis=-1),
+        )
+        (chunks,) = model.encode([LONG], long_texts="chunks", truncate_dim=8)
+        texts = [LONG[chunk.start : chunk.end] for chunk in chunks]
+        assert np.array_equal([chunk.embedding for chunk in chunks], model.encode(texts, truncate_dim=8))
+
+    def test_a_pool_of_devices(self, model: INSTRUCTOR) -> None:
+        pool = model.start_multi_process_pool(["cpu", "cpu"])
+        rows = [[INSTRUCTION, LONG], SHORT, LONG[:2000]]
+        found = model.encode(rows, pool=pool, chunk_size=1, long_texts="chunks")
+        expected = model.encode(rows, long_texts="chunks")
+        assert [[chunk[:2] for chunk in row] for row in found] == [[chunk[:2] for chunk in row] for row in expected]
+
     def test_a_model_without_dense_and_normalize(self, family_bundle: Path) -> None:
         model = INSTRUCTOR(family_bundle, variant="fp32", device="cpu")
         late = model.encode([[INSTRUCTION, LONG[:900]]], long_texts="late_chunks", tokens_per_chunk=60)[0]

@@ -17,6 +17,7 @@ from instructor_onnx_export.checkpoint.config import Config, read_config
 from instructor_onnx_export.checkpoint.folder import CheckpointError as CheckpointError
 from instructor_onnx_export.checkpoint.folder import CheckpointFolder, brief, join, shown
 from instructor_onnx_export.checkpoint.layout import read_layout
+from instructor_onnx_export.checkpoint.prompts import Prompts, read_prompts
 from instructor_onnx_export.checkpoint.weight_files import SAFE_WEIGHT_FILES
 from instructor_onnx_export.checkpoint.weights import read_weights
 
@@ -38,6 +39,7 @@ class Checkpoint:
     config: Config
     weights: Mapping[str, torch.Tensor]  # mapped files, read-only; names as in names.py, dtype as stored
     tokenizer_json: bytes  # the checkpoint's file, or made from its spiece.model
+    prompts: Prompts
     source_sha256: dict[str, str]  # of every file used, by its path in the folder
 
 
@@ -64,6 +66,7 @@ def read_checkpoint(name_or_path: str | os.PathLike[str], options: hub.HubOption
         config=config,
         weights=weights,
         tokenizer_json=tokenizer_json,
+        prompts=read_prompts(folder),
         source_sha256=folder.hashes(),
     )
 

@@ -33,6 +33,7 @@ class CudaSession:
     """The `Engine` of a GPU, with buffers on the device. One run at a time."""
 
     name = description = "onnxruntime"
+    arithmetic = "onnxruntime cuda"
     token_budget = 16384  # enough work to fill a GPU
     # Not measured yet: starting some hundred kernels takes about as long as a server GPU computes so many tokens.
     run_cost = 1024.0

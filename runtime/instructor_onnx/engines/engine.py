@@ -42,6 +42,10 @@ class Engine(Protocol):
         """The same with the instruction set, where the engine has several: "native avx2"."""
 
     @property
+    def arithmetic(self) -> str:
+        """What is the same wherever vectors are, bit for bit (native), or nearly (onnxruntime, whose sums differ)."""
+
+    @property
     def device(self) -> Device:
         """Where it runs."""
 

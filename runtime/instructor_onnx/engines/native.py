@@ -32,6 +32,9 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 WEIGHT_TYPES = frozenset({"float32", "int8", "int4"})  # of the variants that the kernels run
+# One number for the bits that the kernels give of a model, on every instruction set. A change that gives others
+# counts it up, and so changes the fingerprint of every vector: tests/kernels/test_native.py has the bits.
+ARITHMETIC = 1
 ISA_VARIABLE = "INSTRUCTOR_ONNX_ISA"  # names the instruction set to use, for tests and benchmarks
 EPSILON = "encoder.layer_norm_epsilon"  # a number in the file, beside the weights
 # The weights in the order of the kernels' header: name, type in an int8 file and in an int4 file. An fp32 file has
@@ -69,6 +72,7 @@ class NativeSession:
     """The weights of one variant, rearranged for this machine: the `Engine` of CPUs."""
 
     name = "native"
+    arithmetic = f"native {ARITHMETIC}"
     device = Device("cpu")
     run_cost = math.inf  # nothing is padded
 

@@ -116,6 +116,7 @@ class Session:
     """The `Engine` of every variant on a CPU; cuda.py has that of a GPU."""
 
     name = description = "onnxruntime"
+    arithmetic = "onnxruntime cpu"
     token_budget = 1024  # whose activations about fit a core's L2 cache
     # Measured on CPUs, where a run starts a few hundred operators: 2 to 9 tokens of the base shape, 20 to 30 of
     # instructor-mini, and about 24 of the base shape where AMX computes them.
