@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.common import PROJECT
+from benchmarks.compare import environments
 from tests.checkpoints import make_checkpoint, make_tokenizer
 from tests.fake_hub import FakeHub, connected, serving
 
+MINI = PROJECT / "checkpoints" / "instructor-mini"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # Every member of the family that must export, by what sets it apart from `base`.
@@ -72,6 +75,25 @@ def bundle(base_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def family_bundle(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle (fp32, int8, int4) of `family`; read it, do not change it."""
     return exported(family, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def optimum_python() -> Path:
+    """The Python of the environment that the benchmark makes for optimum, which wants libraries of its own."""
+    python = environments.made("optimum", PROJECT / ".cache" / "compare" / "envs")
+    if python is None:
+        pytest.skip("needs optimum's environment: make bench OPTIONS='--rivals optimum --prepare-only'")
+    return python
+
+
+@pytest.fixture(scope="session")
+def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """instructor-mini with fp32 too; read it, do not change it."""
+    from instructor_onnx_export import export
+
+    folder = tmp_path_factory.mktemp("bundles") / "instructor-mini"
+    export(MINI, folder, variants=["fp32", "int8"], show_progress=False)
+    return folder
 
 
 def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

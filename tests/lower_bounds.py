@@ -64,7 +64,10 @@ TRIALS = {
     "train": Trial("train,parquet", ["tests/export", "tests/runtime", "tests/training", *OLD_HUB], ("psutil",)),
     "quality": Trial(
         "quality,export",  # its tests make a bundle
-        [f"tests/benchmarks/quality/test_{name}.py" for name in ("data", "tasks", "embedders", "quality")],
+        [
+            *(f"tests/benchmarks/quality/test_{name}.py" for name in ("data", "tasks", "embedders", "quality")),
+            "tests/runtime/ranking",  # with plot, which it brings
+        ],
     ),
     # Alone, for a file of tests that are all skipped is a failure: so is an mteb that cannot be imported.
     "mteb": Trial("mteb,quality,export", ["tests/benchmarks/quality/test_mteb_adapter.py"]),

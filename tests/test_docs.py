@@ -41,14 +41,16 @@ def blocks() -> Iterator[object]:
     for page in PAGES:
         for index, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)):
             # a framework takes seconds to import, and Spark half a minute to start
-            marks = [pytest.mark.slow] if page.stem == "integrations" else []
+            marks = [pytest.mark.slow] if page.stem in ("integrations", "other-libraries") else []
             yield pytest.param(code, id=f"{page.stem}-{index}", marks=marks)
 
 
-def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """This Python in another process; frameworks in it tell nobody of it."""
+def run(*arguments: str, folder: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """This Python, or one that has our runtime too, in another process; frameworks in it tell nobody of it."""
     silent = {"HAYSTACK_TELEMETRY_ENABLED": "False", "ANONYMIZED_TELEMETRY": "False"}
-    command = [sys.executable, *arguments]
+    if python != sys.executable:
+        silent["PYTHONPATH"] = str(PROJECT / "runtime")
+    command = [python, *arguments]
     return subprocess.run(command, cwd=folder, env=os.environ | silent, capture_output=True, text=True, timeout=300)
 
 
@@ -64,7 +66,8 @@ def test_the_code_of_a_page_runs(code: str, tmp_path: Path, request: pytest.Fixt
     (tmp_path / "my-bundle").symlink_to(EMBEDDED["instructor-mini"])
     if SERVER in code:
         code = code.replace(SERVER, request.getfixturevalue("address"))
-    ran = run("-c", code, folder=tmp_path)
+    python = request.getfixturevalue("optimum_python") if "from optimum" in code else sys.executable
+    ran = run("-c", code, folder=tmp_path, python=str(python))
     assert ran.returncode == 0, ran.stderr
 
 

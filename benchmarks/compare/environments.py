@@ -23,18 +23,32 @@ def interpreter(name: str, folder: Path) -> Path:
         return Path(sys.executable)
     if name not in ENVIRONMENTS:
         return Path(name)
-    home = folder / name
-    python = home / "bin" / "python"
-    made_from = " ".join((*ENVIRONMENTS[name], _torch()))
-    if (home / DONE).is_file() and (home / DONE).read_text(encoding="utf-8") == made_from:
+    if (python := made(name, folder)) is not None:
         return python
+    home = folder / name
+    python = _python(home)
     sys.stderr.write(f"making the environment {name}: {', '.join(ENVIRONMENTS[name])}\n")
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     _run([sys.executable, "-m", "venv", str(home)])
     _run([*pip, "install", *ENVIRONMENTS[name], _torch()])
     _run([*pip, "uninstall", "--yes", *REMOVED])
-    (home / DONE).write_text(made_from, encoding="utf-8")
+    (home / DONE).write_text(_contents(name), encoding="utf-8")
     return python
+
+
+def made(name: str, folder: Path) -> Path | None:
+    """The Python of one of ENVIRONMENTS, if it is there, whole, and made of what is named today."""
+    home = folder / name
+    done = home / DONE
+    return _python(home) if done.is_file() and done.read_text(encoding="utf-8") == _contents(name) else None
+
+
+def _python(home: Path) -> Path:
+    return home / "bin" / "python"
+
+
+def _contents(name: str) -> str:
+    return " ".join((*ENVIRONMENTS[name], _torch()))
 
 
 def _torch() -> str:

@@ -10,7 +10,8 @@ MAIN = "main"  # the environment that this benchmark itself runs in
 # What pip installs into each of the other environments; versions of libraries that must agree are left to pip.
 ENVIRONMENTS: Mapping[str, tuple[str, ...]] = {
     "openvino": ("torch", "sentence-transformers", "optimum-intel[openvino]", "openvino", "nncf"),
-    "optimum": ("torch", "optimum-onnx[onnxruntime]", "tqdm"),  # wants transformers < 4.58
+    # wants transformers < 4.58; with sentence-transformers beside it, its command exports a folder as a whole
+    "optimum": ("torch", "optimum-onnx[onnxruntime]", "sentence-transformers", "tqdm"),
     "ctranslate2": ("torch", "transformers", "ctranslate2", "tqdm"),
 }
 # pip brings a torchvision built for CUDA, which breaks transformers beside a CPU build of torch; nothing needs it.

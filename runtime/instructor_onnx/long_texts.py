@@ -23,7 +23,7 @@ from instructor_onnx.bundle import BundleError, Manifest
 from instructor_onnx.engines.onnx_file import read_initializers
 from instructor_onnx.inputs import Row
 from instructor_onnx.tokens import MOST_READ_PER_TOKEN, Places, Tokenizer
-from instructor_onnx.vectors import normalize
+from instructor_onnx.vectors import Form, normalize
 
 Float32 = npt.NDArray[np.float32]
 LongTexts = Literal["cut", "mean", "chunks", "late_chunks"]
@@ -99,7 +99,9 @@ class Encoder(Protocol):
     def tokenizer(self) -> Tokenizer:
         """Makes the tokens."""
 
-    def _embed(self, rows: list[Row], batch_size: int, output_value: Any = "sentence_embedding") -> tuple[Any, Any]:
+    def _embed(
+        self, rows: list[Row], batch_size: int, output_value: Any = "sentence_embedding", *, form: Form | None = None
+    ) -> tuple[Any, Any]:
         """The vectors of rows, or their details, and `Losses`."""
 
 
@@ -119,7 +121,7 @@ def embed(
         for owner, row in enumerate(tqdm(rows, desc="Embedding", unit="text", disable=not show_progress_bar))
         for window in windows(model.tokenizer, row, limits, model.max_seq_length)
     )
-    nothing, losses = model._embed([], batch_size)
+    nothing, losses = model._embed([], batch_size, form=_whole(model))
     blocks, truncated = [nothing], 0
     masked: set[int] = set()
     found: list[list[Window]] = [[] for _ in rows]
@@ -148,9 +150,6 @@ class Pooled:
     def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Any]:
         found = embed(self._model, rows, Cuts("mean"), batch_size)
         return found.vectors, found.losses
-
-    def get_sentence_embedding_dimension(self) -> int:
-        return self._model.manifest.model.embedding_dim
 
 
 def as_chunks(vectors: Any, spans: list[list[Span]]) -> list[list[Chunk]]:
@@ -227,7 +226,7 @@ def _word(places: Places, first: int, last: int) -> int:
 
 def _alone(model: Encoder, parts: list[Part], batch_size: int) -> tuple[Float32, list[list[Window]], Any]:
     """Each window embedded by itself: the vectors, the chunks of each window, the losses."""
-    vectors, losses = model._embed([part.row for part in parts], batch_size)
+    vectors, losses = model._embed([part.row for part in parts], batch_size, form=_whole(model))
     return vectors, [[part.window] for part in parts], losses
 
 
@@ -238,7 +237,7 @@ def _late(
 
     What a window repeats of the one before is context: it is pooled there, and not again.
     """
-    details, losses = model._embed([part.row for part in parts], batch_size, None)
+    details, losses = model._embed([part.row for part in parts], batch_size, None, form=_whole(model))
     found, blocks = [], []
     for part, detail in zip(parts, details, strict=True):
         chunks, firsts = _within(model.tokenizer, part, most, model.max_seq_length)
@@ -292,6 +291,11 @@ def _means(vectors: Float32, found: list[list[Window]], unit: bool) -> Float32:
 def _check_whole(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}: found {value!r}, expected a whole number from {least} up.")
+
+
+def _whole(model: Encoder) -> Form:
+    """Vectors as the engine gives them, whatever the model's `truncate_dim`: its callers cut and quantise."""
+    return Form(model.manifest.model.embedding_dim, "float32", unit=False, ranges=None)
 
 
 def _dense(model: Encoder) -> Float32 | None:

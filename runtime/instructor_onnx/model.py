@@ -272,8 +272,8 @@ class INSTRUCTOR(Familiar):
 
     def form(
         self, precision: Precision = "float32", truncate_dim: int | None = None, normalize_embeddings: bool = False
-    ) -> Form | None:
-        """What `encode` makes of a vector; None: it stays as it is. For callers that schedule their runs themselves.
+    ) -> Form:
+        """What `encode` makes of a vector. For callers that schedule their runs themselves.
 
         Raises:
             ValueError: as `encode`.
@@ -290,8 +290,6 @@ class INSTRUCTOR(Familiar):
         sizes = self.manifest.model
         dim = min(truncate_dim or sizes.embedding_dim, sizes.embedding_dim)
         unit = normalize_embeddings or (sizes.normalize and dim < sizes.embedding_dim)
-        if precision == "float32" and not unit and dim == sizes.embedding_dim:
-            return None
         if not precision.endswith("int8"):
             return Form(dim, precision, unit, None)
         if normalize_embeddings and not sizes.normalize:
@@ -441,7 +439,7 @@ class INSTRUCTOR(Familiar):
             found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar, form)
         else:
             whole, spans, losses = embed(self, rows, cuts, batch_size, show_progress_bar)
-            found = form(whole) if form else whole
+            found = form(whole)
             found = torch.from_numpy(found).to(self.device) if torch else found
         _warn_of(losses)
         if output_value == "sentence_embedding":
@@ -510,16 +508,16 @@ class INSTRUCTOR(Familiar):
             [rows, embedding_dim] in `form`, an array or a tensor of the module `torch` on this device; or for each row
             a dict of `token_embeddings`, or of everything. And what these do not contain.
         """
-        columns, dtype = (form.columns, form.dtype) if form else (self.manifest.model.embedding_dim, np.float32)
+        form = form or self.form()
         put: Callable[[Tokens, Int64, Int64], None]
         if output_value != "sentence_embedding":
             found: Any = [{} for _ in rows]
             put = functools.partial(self._put_details, found, output_value is None, form)
         elif torch is None:
-            found = np.zeros((len(rows), columns), dtype=dtype)
+            found = np.zeros((len(rows), form.columns), dtype=form.dtype)
             put = functools.partial(self._put_vectors, found, form)
         else:
-            found = torch.zeros((len(rows), columns), dtype=getattr(torch, np.dtype(dtype).name), device=self.device)
+            found = torch.zeros((len(rows), form.columns), dtype=getattr(torch, form.dtype.name), device=self.device)
             put = functools.partial(self._put_tensors, found, torch, form)
         first = truncated = 0
         masked: list[int] = []
@@ -556,23 +554,19 @@ class INSTRUCTOR(Familiar):
 
     # One run over `rows` of `tokens`, its results put where they belong in the caller's order.
 
-    def _put_vectors(self, found: Any, form: Form | None, tokens: Tokens, rows: Int64, places: Int64) -> None:
-        embedded = self._engine.sentence_embeddings(tokens, rows)
-        found[places] = form(embedded) if form else embedded
+    def _put_vectors(self, found: Any, form: Form, tokens: Tokens, rows: Int64, places: Int64) -> None:
+        found[places] = form(self._engine.sentence_embeddings(tokens, rows))
 
-    def _put_tensors(
-        self, found: Any, torch: Any, form: Form | None, tokens: Tokens, rows: Int64, places: Int64
-    ) -> None:
+    def _put_tensors(self, found: Any, torch: Any, form: Form, tokens: Tokens, rows: Int64, places: Int64) -> None:
         embedded = self._engine.sentence_tensors(tokens, rows, torch)
-        if form and form.precision == "float32":
-            embedded = embedded[:, : form.dim]
-            embedded = torch.nn.functional.normalize(embedded, dim=-1, eps=vectors.EPSILON) if form.unit else embedded
-        elif form:
+        if form.precision != "float32":
             embedded = torch.from_numpy(form(embedded.cpu().numpy())).to(self.device)
-        found[torch.from_numpy(places).to(self.device)] = embedded
+        elif form.unit:
+            embedded = torch.nn.functional.normalize(embedded[:, : form.dim], dim=-1, eps=vectors.EPSILON)
+        found[torch.from_numpy(places).to(self.device)] = embedded[:, : form.columns]
 
     def _put_details(
-        self, details: list[Detail], everything: bool, form: Form | None, tokens: Tokens, rows: Int64, places: Int64
+        self, details: list[Detail], everything: bool, form: Form, tokens: Tokens, rows: Int64, places: Int64
     ) -> None:
         token_embeddings, embedded = self._engine.token_embeddings(tokens, rows)
         for index, (row, place) in enumerate(zip(rows, places, strict=True)):
@@ -581,8 +575,7 @@ class INSTRUCTOR(Familiar):
             if everything:
                 input_ids, _, pooling_mask = tokens.padded(row[None])
                 detail["input_ids"], detail["attention_mask"] = input_ids[0], pooling_mask[0]
-                own = embedded[index].copy()  # not a view of the whole run's
-                detail["sentence_embedding"] = form(own) if form else own
+                detail["sentence_embedding"] = form(embedded[index].copy())  # not a view of the whole run's
 
     # pickle and deepcopy open the bundle again: an engine's weights are mapped files and memory of its own.
 

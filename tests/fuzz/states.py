@@ -63,7 +63,7 @@ class States(Streams):
         """Leave a run after its second chunk."""
         model = _Failing(self.model, chunks=2)
         try:
-            stream.run(model, job, identity=self.identity, total=None, show_progress=False)
+            stream.run(model, job, form=self.form, description=self.description, total=None, show_progress=False)
         except InterruptedError:
             return
         raise RuntimeError("the run was not cut short")

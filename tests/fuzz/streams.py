@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow.parquet
 from instructor_onnx import INSTRUCTOR
 from instructor_onnx.files import stream
+from instructor_onnx.files.description import describe
 from instructor_onnx.files.records import Columns
 from instructor_onnx.files.stream import Job
 
@@ -48,7 +49,8 @@ class Streams:
 
     def __init__(self, folder: Path) -> None:
         self.model = INSTRUCTOR(small_bundle(folder / "bundle"), device="cpu", engine=engines()[0], num_threads=1)
-        self.identity = stream.model_identity(self.model)
+        self.form = self.model.form()
+        self.description = describe(self.model, self.form, Columns())
         self.folder = folder / "case"
         self.named: tuple[str, ...] = (str(self.folder), "--embedding-column", "-o", "column")
 
@@ -63,7 +65,7 @@ class Streams:
     def run(self, job: Job) -> None:
         """What the command does."""
         total = stream.prepare(job)
-        stream.run(self.model, job, identity=self.identity, total=total, show_progress=False)
+        stream.run(self.model, job, form=self.form, description=self.description, total=total, show_progress=False)
 
 
 class Inputs(Streams):

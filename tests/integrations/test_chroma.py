@@ -89,3 +89,12 @@ def test_what_the_vectors_depend_on_cannot_change() -> None:
 
 def test_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line[38:] for line in output_of("chroma", capsys).splitlines()] == TEXTS
+
+
+def test_a_width_of_ones_own() -> None:
+    function = InstructorEmbeddingFunction(truncate_dim=16)
+    assert len(function(["a text"])[0]) == 16
+    again = InstructorEmbeddingFunction.build_from_config(function.get_config())
+    assert len(again.embed_query(["a text"])[0]) == 16
+    with pytest.raises(ValueError, match="truncate_dim: the collection's vectors were made with 16, found 32"):
+        function.validate_config_update(function.get_config(), {"truncate_dim": 32})

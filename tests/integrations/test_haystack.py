@@ -35,6 +35,8 @@ def test_parameters_and_defaults_of_the_original() -> None:
         "progress_bar": True,
         "normalize_embeddings": False,
         "variant": None,
+        "truncate_dim": None,
+        "precision": "float32",
     }
     assert InstructorDocumentEmbedder().to_dict()["init_parameters"] == {
         **text["init_parameters"],
@@ -127,3 +129,10 @@ def test_a_document_embedder_through_its_dict() -> None:
 def test_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
     found = [line[31:].partition(":")[0] for line in output_of("haystack", capsys).splitlines()]
     assert found == ["Central bank", "Hippopotamus", "Plants"]
+
+
+def test_fewer_numbers_and_bits() -> None:
+    text = InstructorTextEmbedder(instruction="Represent: ", truncate_dim=64, precision="binary", progress_bar=False)
+    again = InstructorTextEmbedder.from_dict(text.to_dict())
+    expected = INSTRUCTOR("instructor-mini").encode([("Represent: ", "a text")], precision="binary", truncate_dim=64)
+    assert text.run("a text")["embedding"] == again.run("a text")["embedding"] == expected[0].tolist()

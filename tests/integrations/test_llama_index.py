@@ -66,3 +66,7 @@ def test_wrong_parameters() -> None:
 
 def test_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line[38:] for line in output_of("llama_index", capsys).splitlines()] == TEXTS
+
+
+def test_a_width_of_ones_own() -> None:
+    assert len(InstructorEmbedding(truncate_dim=16).get_query_embedding("a text")) == 16

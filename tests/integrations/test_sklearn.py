@@ -112,3 +112,10 @@ def test_quickstart(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output_of("sklearn", capsys).splitlines()
     assert [line.split()[-1] for line in lines[:2]] == ["code", "cooking"]
     assert sorted(len(line.split(" | ")) for line in lines[2:]) == [3, 3]
+
+
+def test_a_width_of_ones_own() -> None:
+    cut = InstructorVectorizer(truncate_dim=16)
+    found = cut.fit_transform(["a text", "another"])
+    np.testing.assert_array_equal(found, INSTRUCTOR("instructor-mini").encode(["a text", "another"], truncate_dim=16))
+    assert len(cut.get_feature_names_out()) == 16

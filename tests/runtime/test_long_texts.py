@@ -236,6 +236,18 @@ class TestEncode:
         texts = [LONG[chunk.start : chunk.end] for chunk in chunks]
         assert np.array_equal([chunk.embedding for chunk in chunks], model.encode(texts, truncate_dim=8))
 
+    @pytest.mark.parametrize("how", ["mean", "chunks", "late_chunks"])
+    def test_a_models_own_truncate_dim(self, bundle: Path, how: Any) -> None:
+        narrow, model = INSTRUCTOR(bundle, variant="fp32", truncate_dim=8), INSTRUCTOR(bundle, variant="fp32")
+        found = narrow.encode([LONG, SHORT], long_texts=how)
+        expected = model.encode([LONG, SHORT], long_texts=how, truncate_dim=8)
+        if how == "mean":
+            assert np.array_equal(found, expected)
+            return
+        for one, other in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
+            assert one.embedding.shape == (8,)
+            assert np.array_equal(one.embedding, other.embedding)
+
     def test_a_pool_of_devices(self, model: INSTRUCTOR) -> None:
         pool = model.start_multi_process_pool(["cpu", "cpu"])
         rows = [[INSTRUCTION, LONG], SHORT, LONG[:2000]]

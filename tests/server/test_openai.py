@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -80,6 +81,31 @@ def test_token_ids_give_the_vectors_of_their_texts(
     np.testing.assert_allclose(vectors(response), expected, atol=1e-6)
     response = api.embeddings.create(model="instructor-mini", input=ids[0], extra_body=extra)
     np.testing.assert_allclose(vectors(response), expected[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+@pytest.mark.parametrize("dimensions", [None, 64])
+def test_fewer_bits(
+    api: openai.OpenAI, client: httpx.Client, model: INSTRUCTOR, precision: Any, dimensions: int | None
+) -> None:
+    expected = model.encode(TEXTS, precision=precision, truncate_dim=dimensions)
+    body = {"input": TEXTS, "precision": precision, "dimensions": dimensions}
+    answer = client.post("/v1/embeddings", json=body).json()
+    np.testing.assert_array_equal([item["embedding"] for item in answer["data"]], expected)
+    packed = client.post("/v1/embeddings", json=body | {"encoding_format": "base64"}).json()
+    for item, vector in zip(packed["data"], expected, strict=True):
+        assert base64.b64decode(item["embedding"]) == vector.tobytes()
+
+
+def test_answers_have_the_fingerprint(api: openai.OpenAI, client: httpx.Client, model: INSTRUCTOR) -> None:
+    response = api.embeddings.with_raw_response.create(model="instructor-mini", input=TEXTS[0])
+    assert response.headers["Instructor-Fingerprint"] == model.fingerprint
+    assert getattr(response.parse(), "fingerprint") == model.fingerprint  # noqa: B009 (openai does not know it)
+
+
+def test_a_prompt_of_the_bundle_is_a_preset(api: openai.OpenAI, model: INSTRUCTOR) -> None:
+    response = api.embeddings.create(model="instructor-mini:document", input=TEXTS)
+    np.testing.assert_array_equal(vectors(response), model.encode_document(TEXTS))
 
 
 def test_dimensions_cut_and_normalise(api: openai.OpenAI, model: INSTRUCTOR) -> None:

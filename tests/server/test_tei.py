@@ -41,6 +41,15 @@ def test_embed(client: httpx.Client, model: INSTRUCTOR) -> None:
     np.testing.assert_array_equal(embed(client, ids), expected)
 
 
+@pytest.mark.parametrize("precision", ["int8", "ubinary"])
+def test_fewer_bits(client: httpx.Client, model: INSTRUCTOR, precision: Any) -> None:
+    response = client.post("/embed", json={"inputs": TEXTS, "precision": precision, "dimensions": 40})
+    np.testing.assert_array_equal(response.json(), model.encode(TEXTS, precision=precision, truncate_dim=40))
+    assert response.headers["Instructor-Fingerprint"] == model.fingerprint
+    assert client.get("/info").json()["fingerprint"] == model.fingerprint
+    assert client.post("/embed", json={"inputs": TEXTS, "precision": "int4"}).status_code == 422
+
+
 def test_truncate(client: httpx.Client, start: Start) -> None:
     assert embed(client, LONG).shape == embed(client, LONG, truncate=True).shape == (1, 384)
     refused = client.post("/embed", json={"inputs": LONG, "truncate": False})

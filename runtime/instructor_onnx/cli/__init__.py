@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from instructor_onnx import __version__
 from instructor_onnx.bundle import InstructorOnnxError
-from instructor_onnx.cli import bench, check, encode, export, info, output, serve
+from instructor_onnx.cli import bench, check, encode, export, info, instructions, output, serve
 
 EXPECTED_ERRORS = (InstructorOnnxError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError)
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     overview.add_argument("--version", action="version", version=f"instructor-onnx {__version__}")
     commands = overview.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (export.add, encode.add, check.add, info.add, serve.add, bench.add):
+    for add in (export.add, encode.add, check.add, info.add, instructions.add, serve.add, bench.add):
         add(commands)
     return overview
 
@@ -87,7 +87,7 @@ def _as_options(message: str, args: argparse.Namespace) -> str:
         name, value = found.groups()
         return f"--{name} {value}" if hasattr(args, name) else found.group()
 
-    return re.sub(r"(?<![^\s(`])(variant|device|engine)='([^']*)'", option, message)
+    return re.sub(r"(?<![^\s(`])(variant|device|engine|by)='([^']*)'", option, message)
 
 
 def _resume_hint(args: argparse.Namespace, *, same: bool) -> str:

@@ -119,6 +119,12 @@ def _from_one(value: str, most: int) -> int:
     return int(value)
 
 
+def seed(value: str) -> int:
+    if not 0 <= _whole(value) <= MOST:
+        raise argparse.ArgumentTypeError(f"found {value!r:.60}, expected a whole number from 0 to {MOST:,}")
+    return int(value)
+
+
 def port(value: str) -> int:
     if not 0 <= _whole(value) <= 65535:
         raise argparse.ArgumentTypeError(f"found {value!r}, expected a port from 0 (any free one) to 65535")

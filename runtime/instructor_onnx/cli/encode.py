@@ -7,11 +7,13 @@ from pathlib import Path
 
 from instructor_onnx.cli import arguments, output
 from instructor_onnx.files import stream
+from instructor_onnx.files.description import describe
 from instructor_onnx.files.records import Columns, input_format_of
 from instructor_onnx.files.resume import State
 from instructor_onnx.files.stream import CHUNK_BYTES, CHUNK_ROWS
 from instructor_onnx.files.writers import output_format_of
 from instructor_onnx.long_texts import Pooled
+from instructor_onnx.vectors import PRECISIONS
 
 HELP = """\
 input, one row after the other (.gz is unpacked):
@@ -19,8 +21,8 @@ input, one row after the other (.gz is unpacked):
   .csv     the first line names the columns
   .txt     each line is a text, a blank line too
 output:
-  .npy      float32 [rows, dim], in the input's order
-  .jsonl    the input's columns and "embedding", a list of numbers
+  .npy      float32 [rows, dim], in the input's order; beside it, in OUTPUT.json, what the vectors were made with
+  .jsonl    the input's columns and "embedding", a list of numbers; --header puts that in a first line
   .parquet  the same as a table, the embedding as a list of fixed size; needs 'instructor-onnx[parquet]'
 
 instructions: a model of the INSTRUCTOR family wants one for each text, as "Represent the Science title: ".
@@ -75,7 +77,16 @@ def add(commands: arguments.Commands) -> None:
     )
 
     files = command.add_argument_group("output")
-    files.add_argument("--overwrite", action="store_true", help="replace OUTPUT, once the new one is complete")
+    existing = files.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace OUTPUT, once the new one is complete")
+    existing.add_argument(
+        "--append",
+        action="store_true",
+        help="add to OUTPUT, if its vectors are of the same fingerprint, instruction, precision and dimension",
+    )
+    files.add_argument(
+        "--header", action="store_true", help="jsonl: a first line says what the vectors were made with, for --append"
+    )
     files.add_argument("--restart", action="store_true", help="forget what an interrupted run has done")
     files.add_argument(
         "--chunk-rows",
@@ -89,6 +100,13 @@ def add(commands: arguments.Commands) -> None:
 
     model = arguments.add_model(command)
     model.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of the vectors' numbers: int8 a byte each, binary a bit (default: float32)",
+    )
+    model.add_argument("--dim", type=arguments.positive, metavar="N", help="numbers kept of each vector (default: all)")
+    model.add_argument(
         "--batch-size", type=arguments.positive, default=32, metavar="N", help="texts of one run (default: 32)"
     )
     arguments.add_hub(command, "BUNDLE")
@@ -98,14 +116,15 @@ def run(args: argparse.Namespace) -> None:
     job = _job(args)
     total = stream.prepare(job)
     model = arguments.open_model(args)
-    identity = {**stream.model_identity(model), "--long-texts": args.long_texts}
+    form = model.form(args.precision, args.dim)
+    description = {**describe(model, form, job.columns), "long_texts": args.long_texts}
     encoder = model if args.long_texts == "cut" else Pooled(model)
-    done = stream.run(encoder, job, identity=identity, total=total, show_progress=not args.quiet)
+    done = stream.run(encoder, job, form=form, description=description, total=total, show_progress=not args.quiet)
     if not args.quiet:
         now = done.rows - done.resumed_rows
         before = f", {done.resumed_rows:,} of them by an earlier run" if done.resumed_rows else ""
         output.to_stderr(
-            f"{args.output}: {done.rows:,} texts{before}, {model.get_sentence_embedding_dimension()} numbers each, "
+            f"{args.output}: {done.rows:,} texts{before}, {form.dim} numbers each, "
             f"{now / max(done.seconds, 1e-9):,.1f} texts/s"
         )
 
@@ -134,5 +153,7 @@ def _job(args: argparse.Namespace) -> stream.Job:
         chunk_rows=args.chunk_rows,
         batch_size=args.batch_size,
         overwrite=args.overwrite,
+        append=args.append,
+        header=args.header,
         restart=args.restart,
     )

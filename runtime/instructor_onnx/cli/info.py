@@ -9,6 +9,8 @@ from pathlib import Path
 
 from instructor_onnx.bundle import Manifest, size_of
 from instructor_onnx.cli import arguments, machine, output
+from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.engine import arithmetics
 from instructor_onnx.loading import embedded
 
 HELP = """\
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         facts = {
             "bundle": str(args.bundle),
             "manifest": dataclasses.asdict(manifest),
+            "fingerprints": {name: _fingerprints(manifest, name) for name in manifest.variants},
             "machine": dataclasses.asdict(here),
         }
         output.to_stdout(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         f"{model.num_heads} heads × {model.d_kv}, {model.vocab_size:,} tokens\n"
         f"vectors     {model.embedding_dim} numbers, {'unit length' if model.normalize else 'not normalized'}, "
         f"of at most {model.max_seq_length} tokens\n"
+        f"prompts     {', '.join(map(repr, manifest.prompts)) or 'none'}\n"
         f"made by     {manifest.exporter}\n\n"
         f"{machine.text(here)}\n"
     )
@@ -57,7 +61,18 @@ def run(args: argparse.Namespace) -> None:
         output.to_stdout(
             f"{name}: {variant.weight_type} weights for {', '.join(variant.devices)}, opset {variant.opset}"
         )
+        prints = (f"{print_} ({arithmetic})" for arithmetic, print_ in _fingerprints(manifest, name).items())
+        output.to_stdout(f"    fingerprints  {', '.join(prints)}")
         for file in variant.files:
             output.to_stdout(f"    {file.path}  {size_of([file])}  sha256 {file.sha256[:16]}…")
     verified = {name: variant.verification for name, variant in manifest.variants.items()}
     output.to_stdout("\n" + output.variant_table(manifest, verified))
+
+
+def _fingerprints(manifest: Manifest, variant: str) -> dict[str, str]:
+    """By arithmetic: those that the variant's vectors have on the engines and devices it is for."""
+    kinds = [Device(kind) for kind in manifest.variants[variant].devices]
+    return {
+        arithmetic: manifest.fingerprint(variant, arithmetic)
+        for arithmetic in arithmetics(manifest.variants[variant].weight_type, kinds)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,6 +76,17 @@ def fits(weight_type: str, device: Device) -> tuple[str, ...]:
     """The engines that are made for such a variant there, onnxruntime first; `why_not` says what keeps one from it."""
     on_kernels = weight_type in native.WEIGHT_TYPES and device.kind == "cpu"
     return ("onnxruntime", "native") if on_kernels else ("onnxruntime",)
+
+
+def arithmetics(weight_type: str, kinds: Iterable[Device]) -> list[str]:
+    """`Engine.arithmetic` of all that run such a variant on these devices."""
+    on_gpu = {"onnxruntime": CudaSession}
+    found = [
+        (on_gpu if device.kind == "cuda" else ENGINES)[name].arithmetic
+        for device in kinds
+        for name in reversed(fits(weight_type, device))
+    ]
+    return list(dict.fromkeys(found))
 
 
 def why_not(engine: str) -> str | None:

@@ -121,7 +121,7 @@ def read_records(lines: Lines, input_format: str, columns: Columns) -> Iterator[
     Raises:
         ValueError: names the line, the column and the fix.
     """
-    read = {"jsonl": _read_jsonl, "csv": _read_csv, "text": _read_text}[input_format]
+    read = {"jsonl": read_jsonl, "csv": _read_csv, "text": _read_text}[input_format]
     for line, value in read(lines):
         try:
             record = _as_record(line, value, columns)
@@ -135,7 +135,12 @@ def _read_text(lines: Lines) -> Iterator[tuple[int, Any]]:
         yield lines.number, line.removesuffix("\n").removesuffix("\r")
 
 
-def _read_jsonl(lines: Lines) -> Iterator[tuple[int, Any]]:
+def read_jsonl(lines: Lines) -> Iterator[tuple[int, Any]]:
+    """The number and the JSON value of each line that is not blank.
+
+    Raises:
+        ValueError: names the line.
+    """
     for line in lines:
         if not line.strip():
             continue

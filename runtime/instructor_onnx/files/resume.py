@@ -22,9 +22,9 @@ from typing import Any
 from instructor_onnx import lock
 from instructor_onnx.files.writers import DATA, MERGED, PARTS
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 MOST_STATE = 1 << 24  # bytes; an instruction of the command line may be part of it
-LOCK, STATE, NEW_STATE = "lock", "state.json", "state.json.new"
+LOCK, STATE, NEW_STATE, DESCRIPTION = "lock", "state.json", "state.json.new", "description.json"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def clear(folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in (LOCK, STATE, NEW_STATE, DATA, MERGED) or path.match(PARTS)
+    return path.name in (LOCK, STATE, NEW_STATE, DESCRIPTION, DATA, MERGED) or path.match(PARTS)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from instructor_onnx.bundle import MANIFEST, sha256
+from instructor_onnx.files.description import Description, check_same, is_sidecar, sidecar, to_json, write_sidecar
+from instructor_onnx.files.description import read as read_description
 from instructor_onnx.files.records import Columns, Lines, Record, open_lines, read_records
-from instructor_onnx.files.resume import STATE_VERSION, State, clear, sync_folder, work_folder
-from instructor_onnx.files.writers import DATA, check_available, json_lines, open_writer
+from instructor_onnx.files.resume import DESCRIPTION, STATE_VERSION, State, clear, sync_folder, work_folder
+from instructor_onnx.files.writers import DATA, Vectors, begin_with, check_available, json_lines, open_writer
 from instructor_onnx.inputs import Row
-from instructor_onnx.model import INSTRUCTOR, Losses, warn_of_cuts
+from instructor_onnx.model import Losses, warn_of_cuts
+from instructor_onnx.vectors import Form
 
 Float32 = npt.NDArray[np.float32]
 
@@ -42,10 +44,7 @@ class Encoder(Protocol):
     """The part of INSTRUCTOR that is used here."""
 
     def _embed(self, rows: list[Row], batch_size: int) -> tuple[Float32, Losses]:
-        """float32 [rows, dim], and what these do not contain."""
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """dim."""
+        """float32 [rows, embedding_dim], and what these do not contain."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class Job:
     chunk_rows: int = CHUNK_ROWS  # rows between two save points
     batch_size: int = 32  # most rows of one run
     overwrite: bool = False  # replace an existing target, at the end
+    append: bool = False  # add to an existing target, whose vectors must be of the same kind
+    header: bool = False  # jsonl: the first line describes the vectors
     restart: bool = False  # forget what an interrupted run has done
 
     @property
@@ -93,17 +94,6 @@ def output_path(name: str) -> Path | None:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def model_identity(model: INSTRUCTOR) -> dict[str, Any]:
-    """What makes vectors of two runs belong together; threads and batch size do not."""
-    return {
-        "bundle manifest sha256": sha256(model.folder / MANIFEST),
-        "variant": model.variant,
-        "max_seq_length": model.max_seq_length,
-        "device": model.engine.device.kind,
-        "engine": model.engine.name,  # native kernels give the same bits on every instruction set
-    }
-
-
 def prepare(job: Job) -> int | None:
     """Find what would fail, before a model is loaded and hours pass: the target, the formats, every row.
 
@@ -115,8 +105,12 @@ def prepare(job: Job) -> int | None:
         ValueError: a bad row; names the line, the column and the fix. Or a stream that is closed.
     """
     check_available(job.output_format)
+    if job.header and job.output_format != "jsonl":
+        raise ValueError(f"--header: is for jsonl; {job.output_format} describes its vectors without. Leave it out.")
+    if job.append and job.target is None:
+        raise ValueError("--append: stdout has nothing to add to. Name a file with -o.")
     if job.target is not None:
-        _refuse_existing(job.target, job.overwrite)
+        _refuse_existing(job)
         if not job.target.parent.is_dir():
             raise FileNotFoundError(f"{job.target.parent}: no such folder. Make it first: mkdir -p.")
     elif job.output_format != "jsonl":
@@ -136,12 +130,13 @@ def prepare(job: Job) -> int | None:
 
 
 def run(
-    model: Encoder, job: Job, *, identity: Mapping[str, Any], total: int | None, show_progress: bool = True
+    model: Encoder, job: Job, *, form: Form, description: Description, total: int | None, show_progress: bool = True
 ) -> Summary:
     """Embed every row of the input; continue where an interrupted run of the same job stopped.
 
     Args:
-        identity: of the model (`model_identity`); a run is only continued with the same.
+        form: of the vectors that are written.
+        description: of them (`describe`); a run is only continued with the same.
         total: rows of the input, as far as known, for the time left.
 
     Raises:
@@ -151,21 +146,24 @@ def run(
         OSError: the disk is full, ... What was done is kept.
     """
     started = time.monotonic()
-    with open_lines(job.source) as lines, closing(_Embedder(model, job, lines)) as embed:
+    with open_lines(job.source) as lines, closing(_Embedder(model, form, job, lines)) as embed:
         if job.target is None:
-            rows, resumed = _to_stdout(embed, job, lines, total, show_progress), 0
+            rows, resumed = _to_stdout(embed, job, description, lines, total, show_progress), 0
         else:
             with work_folder(job.folder):
-                _refuse_existing(job.target, job.overwrite)  # again: another run may just have finished it
-                fixed = {**_fixed_options(job), **identity}
-                rows, resumed = _to_file(embed, job, job.target, fixed, lines, total, show_progress)
+                _refuse_existing(job)  # again: another run may just have finished it
+                rows, resumed = _to_file(embed, job, job.target, description, lines, total, show_progress)
     return Summary(rows, resumed, time.monotonic() - started)
 
 
 def _to_file(
-    embed: _Embedder, job: Job, target: Path, fixed: dict[str, Any], lines: Lines, total: int | None, show: bool
+    embed: _Embedder, job: Job, target: Path, description: Description, lines: Lines, total: int | None, show: bool
 ) -> tuple[int, int]:
-    """Rows of the finished output, and how many of them an earlier run had done."""
+    """Rows that are done, and how many of them an earlier run had done."""
+    fixed = {**_fixed_options(job), **description}
+    if job.append and target.exists():
+        check_same(target, read_description(target, job.output_format), description)
+        fixed["--append to bytes"] = target.stat().st_size
     if job.restart:
         clear(job.folder)
     state = _last_state(job, fixed)
@@ -174,28 +172,38 @@ def _to_file(
         _skip(records, lines, state, job)
         logger.info("%s: continuing after %s rows", job.folder, f"{state.rows:,}")
     rows = resumed = state.rows if state else 0
-    writer = open_writer(
-        job.output_format,
-        job.folder,
-        dim=embed.dim,
-        column=job.embedding_column,
-        position=state.position if state else None,
-    )
+    position = state.position if state else _begun(job, target, embed.form, description)
+    writer = open_writer(job.output_format, job.folder, form=embed.form, column=job.embedding_column, position=position)
     with closing(writer), _progress(resumed, total, show) as progress:
         for chunk in _chunks(records, lines, job):
             writer.append([record.fields for record in chunk], embed(chunk))
             rows += len(chunk)
             State(STATE_VERSION, rows, writer.position, lines.sha256, fixed).write(job.folder)
             progress.update(len(chunk))
-        finished = writer.finish()
+        finished = writer.finish(description)
+    if job.output_format == "npy":
+        write_sidecar(target, description, job.folder / DESCRIPTION)  # first: nobody adds to a file without
     finished.replace(target)
     sync_folder(target.parent)
     clear(job.folder)
     return rows, resumed
 
 
-def _to_stdout(embed: _Embedder, job: Job, lines: Lines, total: int | None, show: bool) -> int:
+def _begun(job: Job, target: Path, form: Form, description: Description) -> int | None:
+    """Where a writer begins: after what is added to, or a header; None: at the very beginning."""
+    if job.append and target.exists():
+        return begin_with(job.output_format, job.folder, target, form)
+    if job.header:
+        return (job.folder / DATA).write_bytes(to_json(description))
+    return None
+
+
+def _to_stdout(
+    embed: _Embedder, job: Job, description: Description, lines: Lines, total: int | None, show: bool
+) -> int:
     rows = 0
+    if job.header:
+        sys.stdout.buffer.write(to_json(description))
     with _progress(0, total, show) as progress:
         for chunk in _chunks(_read(lines, job), lines, job):
             vectors = embed(chunk)
@@ -209,13 +217,13 @@ def _to_stdout(embed: _Embedder, job: Job, lines: Lines, total: int | None, show
 class _Embedder:
     """Chunks -> vectors. Tells of texts that were cut with the first chunk that has some, and in sum when closed."""
 
-    def __init__(self, model: Encoder, job: Job, lines: Lines) -> None:
-        self.dim = model.get_sentence_embedding_dimension()
+    def __init__(self, model: Encoder, form: Form, job: Job, lines: Lines) -> None:
+        self.form = form
         self._model, self._job, self._lines = model, job, lines
         self._truncated = self._told = 0
 
-    def __call__(self, chunk: list[Record]) -> Float32:
-        """float32 [rows, dim], every number finite."""
+    def __call__(self, chunk: list[Record]) -> Vectors:
+        """[rows, columns] in `form`, every number finite."""
         vectors, losses = self._model._embed([record.row for record in chunk], self._job.batch_size)
         if not self._truncated:
             warn_of_cuts(losses)
@@ -235,7 +243,7 @@ class _Embedder:
                 ", ".join(str(chunk[row].line) for row in masked[:LINES_NAMED]),
                 f" and {len(masked) - LINES_NAMED} more" if len(masked) > LINES_NAMED else "",
             )
-        return vectors
+        return self.form(vectors)
 
     def close(self) -> None:
         """The last word."""
@@ -271,6 +279,8 @@ def _fixed_options(job: Job) -> dict[str, Any]:
         "--instruction": job.columns.fixed_instruction,
         "--embedding-column": job.reserved,
         "--chunk-rows": job.chunk_rows,
+        "--append": job.append,
+        "--header": job.header,
     }
 
 
@@ -307,15 +317,23 @@ def _skip(records: Iterator[Record], lines: Lines, state: State, job: Job) -> No
         )
 
 
-def _refuse_existing(target: Path, overwrite: bool) -> None:
+def _refuse_existing(job: Job) -> None:
+    target = job.target
+    if target is None:
+        return
     if target.is_dir():
         raise IsADirectoryError(f"{target}: is a folder. Name a file with -o.")
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise FileExistsError(
             f"{target}: is no regular file, and is not replaced. For a pipe or device, say -o - and >."
         )
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target}: exists. Name another output, or replace it with --overwrite.")
+    if target.exists() and not job.overwrite and not job.append:
+        raise FileExistsError(
+            f"{target}: exists. Name another output, replace it with --overwrite, or add to it with --append."
+        )
+    beside = sidecar(target)
+    if job.output_format == "npy" and os.path.lexists(beside) and not is_sidecar(beside):
+        raise FileExistsError(f"{beside}: exists, and goes beside {target.name}. Move it away, or name another output.")
 
 
 def _progress(done: int, total: int | None, show: bool) -> tqdm[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from instructor_onnx.extras import pip_install
+from instructor_onnx.files.description import KEY, Description
+from instructor_onnx.vectors import Form
 
-Float32 = npt.NDArray[np.float32]
+Vectors = npt.NDArray[Any]  # [rows, columns], float32, or codes of one byte
 Fields = list[dict[str, Any]]
 
 OUTPUT_FORMATS = {".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -37,10 +40,10 @@ class Writer(Protocol):
     def position(self) -> int:
         """Where the next chunk goes: a byte, or the number of a part."""
 
-    def append(self, fields: Fields, vectors: Float32) -> None:
+    def append(self, fields: Fields, vectors: Vectors) -> None:
         """Write one chunk and have it on the disk: the input fields and the vectors [rows, dim]."""
 
-    def finish(self) -> Path:
+    def finish(self, description: Description) -> Path:
         """Complete the output; the finished file, inside the work folder."""
 
     def close(self) -> None:
@@ -68,22 +71,51 @@ def check_available(output_format: str) -> None:
         _import_pyarrow()
 
 
-def open_writer(output_format: str, folder: Path, *, dim: int, column: str, position: int | None) -> Writer:
+def open_writer(output_format: str, folder: Path, *, form: Form, column: str, position: int | None) -> Writer:
     """A writer in work folder `folder`.
 
     Args:
-        dim: numbers in a vector.
+        form: of the vectors.
         column: the name of the vectors in jsonl and parquet.
         position: where an earlier writer stood; None: begin.
     """
     if output_format == "npy":
-        return NpyWriter(_GrowingFile(folder / DATA, position), dim)
+        return NpyWriter(_GrowingFile(folder / DATA, position), form)
     if output_format == "jsonl":
         return JsonlWriter(_GrowingFile(folder / DATA, position), column)
-    return ParquetWriter(folder, dim, column, position or 0)
+    return ParquetWriter(folder, form, column, position or 0)
 
 
-def json_lines(fields: Fields, vectors: Float32, column: str) -> bytes:
+def begin_with(output_format: str, folder: Path, finished: Path, form: Form) -> int:
+    """Copy a finished output into a work folder, to be added to; the writer's position there.
+
+    Raises:
+        ValueError: it is none that this writer could have made.
+    """
+    if output_format == "parquet":
+        shutil.copyfile(finished, folder / PART.format(0))
+        return 1
+    if output_format == "npy":
+        _check_npy(finished, form)
+    shutil.copyfile(finished, folder / DATA)
+    return (folder / DATA).stat().st_size
+
+
+def _check_npy(path: Path, form: Form) -> None:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        same = array.dtype == form.dtype and array.ndim == 2 and array.shape[1] == form.columns
+        whole = path.stat().st_size == NPY_HEADER + array.nbytes and array.flags.c_contiguous
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error!s:.200}). Write another file.") from None
+    if not same or not whole:
+        raise ValueError(
+            f"{path}: found {array.dtype} {list(array.shape)}, expected {form.dtype} [rows, {form.columns}] as this "
+            "program writes it. Write another file."
+        )
+
+
+def json_lines(fields: Fields, vectors: Vectors, column: str) -> bytes:
     """One JSON object a line: the input fields, then the vector."""
     name = json.dumps(column, ensure_ascii=False)
     lines = []
@@ -126,25 +158,25 @@ class _GrowingFile:
 
 
 class NpyWriter:
-    """float32 [rows, dim], as `numpy.save` writes it; the header, which has the number of rows, comes last."""
+    """[rows, columns], as `numpy.save` writes it; the header, which has the number of rows, comes last."""
 
-    def __init__(self, file: _GrowingFile, dim: int) -> None:
+    def __init__(self, file: _GrowingFile, form: Form) -> None:
         self._file = file
-        self._dim = dim
+        self._columns, self._dtype = form.columns, form.dtype.newbyteorder("<")
 
     @property
     def position(self) -> int:
         return self._file.position
 
-    def append(self, fields: Fields, vectors: Float32) -> None:
+    def append(self, fields: Fields, vectors: Vectors) -> None:
         self._reserve_header()
-        self._file.append(vectors.astype("<f4", copy=False).tobytes())
+        self._file.append(vectors.astype(self._dtype, copy=False).tobytes())
 
-    def finish(self) -> Path:
+    def finish(self, description: Description) -> Path:
         self._reserve_header()
-        rows = (self._file.position - NPY_HEADER) // (4 * self._dim)
+        rows = (self._file.position - NPY_HEADER) // (self._dtype.itemsize * self._columns)
         header = io.BytesIO()
-        shape = {"descr": "<f4", "fortran_order": False, "shape": (rows, self._dim)}
+        shape = {"descr": self._dtype.str, "fortran_order": False, "shape": (rows, self._columns)}
         np.lib.format.write_array_header_1_0(header, shape)
         if header.tell() != NPY_HEADER:
             raise RuntimeError(f"numpy {np.__version__} writes a header of {header.tell()} bytes, not {NPY_HEADER}.")
@@ -170,10 +202,10 @@ class JsonlWriter:
     def position(self) -> int:
         return self._file.position
 
-    def append(self, fields: Fields, vectors: Float32) -> None:
+    def append(self, fields: Fields, vectors: Vectors) -> None:
         self._file.append(json_lines(fields, vectors, self._column))
 
-    def finish(self) -> Path:
+    def finish(self, description: Description) -> Path:
         self._file.sync()
         return self._file.path
 
@@ -188,12 +220,12 @@ class ParquetWriter:
     a missing value is null.
     """
 
-    def __init__(self, folder: Path, dim: int, column: str, parts: int) -> None:
+    def __init__(self, folder: Path, form: Form, column: str, parts: int) -> None:
         self._pa, self._pq = _import_pyarrow()
         self._folder = folder
-        self._dim = dim
+        self._columns, self._type = form.columns, self._pa.from_numpy_dtype(form.dtype)
         self._column = column
-        vector = self._pa.list_(self._pa.float32(), dim)
+        vector = self._pa.list_(self._type, form.columns)
         self._schema = self._pa.schema([(column, vector)])
         self.position = 0
         for number in range(parts):
@@ -201,12 +233,12 @@ class ParquetWriter:
                 self._schema = self._widened(self._pq.read_schema(self._part(number)))
             self.position += 1
 
-    def append(self, fields: Fields, vectors: Float32) -> None:
+    def append(self, fields: Fields, vectors: Vectors) -> None:
         names = list(dict.fromkeys(name for values in fields for name in values))
-        numbers = self._pa.array(vectors.ravel(), type=self._pa.float32())
+        numbers = self._pa.array(vectors.ravel(), type=self._type)
         try:
             columns = {name: self._column_of(name, fields) for name in names}
-            columns[self._column] = self._pa.FixedSizeListArray.from_arrays(numbers, self._dim)
+            columns[self._column] = self._pa.FixedSizeListArray.from_arrays(numbers, self._columns)
             table = self._pa.table(columns)
             schema = self._widened(table.schema)
             if any(schema.field(field.name).type != field.type for field in self._schema):
@@ -220,9 +252,10 @@ class ParquetWriter:
         self._schema = schema
         self.position += 1
 
-    def finish(self) -> Path:
+    def finish(self, description: Description) -> Path:
         merged = self._folder / MERGED
-        self._write(merged, self._schema, self._groups())
+        described = {KEY: json.dumps(description, ensure_ascii=False)}
+        self._write(merged, self._schema.with_metadata(described), self._groups())
         return merged
 
     def close(self) -> None:
@@ -239,7 +272,7 @@ class ParquetWriter:
 
     def _widened(self, schema: Any) -> Any:
         """The schema so far, made to hold another part; the vectors stay last."""
-        merged = self._pa.unify_schemas([self._schema, schema], promote_options="permissive")
+        merged = self._pa.unify_schemas([self._schema, schema.remove_metadata()], promote_options="permissive")
         others = [field for field in merged if field.name != self._column]
         return self._pa.schema([*others, merged.field(self._column)])
 

@@ -21,7 +21,7 @@ except ImportError as error:
     raise ImportError(f"Chroma is not installed ({error}): {pip_install('chroma')}") from error
 
 # What a collection's vectors depend on; another folder for the same model is no change.
-FIXED = ("instruction", "variant")
+FIXED = ("instruction", "variant", "truncate_dim")
 
 
 @register_embedding_function
@@ -34,6 +34,7 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
         instruction: for documents.
         query_instruction: for queries.
         variant: "fp32", "int8", ...; None: the most exact one that the device runs well.
+        truncate_dim: numbers kept of every vector; None: all.
 
     Raises:
         As `instructor_onnx.INSTRUCTOR`.
@@ -54,12 +55,14 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
         instruction: str = RETRIEVAL["general"].document,
         query_instruction: str = RETRIEVAL["general"].query,
         variant: str | None = None,
+        truncate_dim: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.device = device
         self.instruction = instruction
         self.query_instruction = query_instruction
         self.variant = variant
+        self.truncate_dim = truncate_dim
         self._model = shared_model(ModelOptions(model_name, variant=variant, device=device))
 
     def __call__(self, input: Embeddable) -> Embeddings:
@@ -71,7 +74,9 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
         return self._embed(self.query_instruction, input)
 
     def _embed(self, instruction: str, texts: Embeddable) -> Embeddings:
-        vectors = self._model.encode([(instruction, text) for text in texts], show_progress_bar=False)
+        vectors = self._model.encode(
+            [(instruction, text) for text in texts], show_progress_bar=False, truncate_dim=self.truncate_dim
+        )
         return list(np.asarray(vectors))
 
     @staticmethod
@@ -92,6 +97,7 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
             "instruction": self.instruction,
             "query_instruction": self.query_instruction,
             "variant": self.variant,
+            "truncate_dim": self.truncate_dim,
         }
 
     @staticmethod
@@ -105,7 +111,7 @@ class InstructorEmbeddingFunction(EmbeddingFunction[Embeddable]):
         Raises:
             ValueError: names what `get_config` does not write.
         """
-        expected = {"model_name", "device", "instruction", "query_instruction", "variant"}
+        expected = {"model_name", "device", "instruction", "query_instruction", "variant", "truncate_dim"}
         if unknown := set(config) - expected:
             raise ValueError(f"instructor-onnx: found {sorted(unknown)}, expected {sorted(expected)}.")
 

@@ -12,6 +12,7 @@ from typing import Any
 from instructor_onnx.extras import pip_install
 from instructor_onnx.integrations.loading import DEFAULT_MODEL, ModelOptions, shared_model
 from instructor_onnx.model import INSTRUCTOR
+from instructor_onnx.vectors import Precision
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -35,6 +36,8 @@ class InstructorTextEmbedder:
         progress_bar: whether to show one.
         normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
         variant: "fp32", "int8", ...; None: the most exact one that the device runs well.
+        truncate_dim: numbers kept of the vector; None: all.
+        precision: "float32", or "int8", "uint8", "binary", "ubinary".
 
     >>> from instructor_onnx.integrations.haystack import InstructorTextEmbedder
     >>> embedder = InstructorTextEmbedder(
@@ -54,6 +57,8 @@ class InstructorTextEmbedder:
         progress_bar: bool = True,
         normalize_embeddings: bool = False,
         variant: str | None = None,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.model = model
         self.device = device
@@ -63,6 +68,8 @@ class InstructorTextEmbedder:
         self.progress_bar = progress_bar
         self.normalize_embeddings = normalize_embeddings
         self.variant = variant
+        self.truncate_dim = truncate_dim
+        self.precision = precision
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` makes the same component of."""
@@ -100,8 +107,8 @@ class InstructorDocumentEmbedder:
     Args:
         meta_fields_to_embed: meta fields put before the content, in this order, where a Document has them.
         embedding_separator: what stands between those fields, and before the content.
-        model, device, token, instruction, batch_size, progress_bar, normalize_embeddings, variant: as in
-            `InstructorTextEmbedder`.
+        model, device, token, instruction, batch_size, progress_bar, normalize_embeddings, variant, truncate_dim,
+            precision: as in `InstructorTextEmbedder`.
 
     >>> from haystack import Document
     >>> from instructor_onnx.integrations.haystack import InstructorDocumentEmbedder
@@ -123,6 +130,8 @@ class InstructorDocumentEmbedder:
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
         variant: str | None = None,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.model = model
         self.device = device
@@ -134,6 +143,8 @@ class InstructorDocumentEmbedder:
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.variant = variant
+        self.truncate_dim = truncate_dim
+        self.precision = precision
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` makes the same component of."""
@@ -203,6 +214,8 @@ def _settings(embedder: Embedder) -> dict[str, Any]:
         "progress_bar": embedder.progress_bar,
         "normalize_embeddings": embedder.normalize_embeddings,
         "variant": embedder.variant,
+        "truncate_dim": embedder.truncate_dim,
+        "precision": embedder.precision,
     }
 
 
@@ -224,5 +237,7 @@ def _embed(embedder: Embedder, texts: list[str]) -> list[list[float]]:
         batch_size=embedder.batch_size,
         show_progress_bar=embedder.progress_bar,
         normalize_embeddings=embedder.normalize_embeddings,
+        truncate_dim=embedder.truncate_dim,
+        precision=embedder.precision,
     ).tolist()
     return vectors

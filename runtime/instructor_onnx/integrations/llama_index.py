@@ -45,6 +45,7 @@ class InstructorEmbedding(BaseEmbedding):
     cache_folder: str | None = Field(default=None, description="Where models from the Hugging Face hub are kept.")
     device: str | None = Field(default=None, description='"cpu", "cuda" or "cuda:N"; None: CUDA where it works.')
     variant: str | None = Field(default=None, description='"fp32", "int8", ...; None: the most exact that runs well.')
+    truncate_dim: int | None = Field(default=None, description="Numbers kept of every vector; None: all.", gt=0)
 
     _model: INSTRUCTOR = PrivateAttr()
 
@@ -79,6 +80,6 @@ class InstructorEmbedding(BaseEmbedding):
     def _embed(self, instruction: str, texts: list[str]) -> list[list[float]]:
         rows = [(instruction, text) for text in texts]
         vectors: list[list[float]] = self._model.encode(
-            rows, batch_size=self.embed_batch_size, show_progress_bar=False
+            rows, batch_size=self.embed_batch_size, show_progress_bar=False, truncate_dim=self.truncate_dim
         ).tolist()
         return vectors

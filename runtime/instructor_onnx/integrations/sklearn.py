@@ -33,6 +33,7 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size: most texts of one run.
         num_threads: CPU threads; None: all that the process may use. Set 1 beside `n_jobs`.
         max_seq_length: tokens kept of instruction and text; None: the model's own, 512.
+        truncate_dim: numbers kept of every vector; None: all.
 
     >>> from instructor_onnx.integrations.sklearn import InstructorVectorizer
     >>> from sklearn.linear_model import LogisticRegression
@@ -52,6 +53,7 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size: int = 32,
         num_threads: int | None = None,
         max_seq_length: int | None = None,
+        truncate_dim: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.instruction = instruction
@@ -60,6 +62,7 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.batch_size = batch_size
         self.num_threads = num_threads
         self.max_seq_length = max_seq_length
+        self.truncate_dim = truncate_dim
 
     def fit(self, X: Any, y: Any = None) -> InstructorVectorizer:
         """Load the model and check the form of `X`; `y` is ignored.
@@ -83,7 +86,9 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             ValueError: several columns.
         """
         rows = [(self.instruction, text) for text in as_texts(X)]
-        vectors = self._load().encode(rows, batch_size=self.batch_size, show_progress_bar=False)
+        vectors = self._load().encode(
+            rows, batch_size=self.batch_size, show_progress_bar=False, truncate_dim=self.truncate_dim
+        )
         return np.asarray(vectors, dtype=np.float32)
 
     def _load(self) -> INSTRUCTOR:
@@ -102,7 +107,7 @@ class InstructorVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     @property
     def _n_features_out(self) -> int:
         """For scikit-learn's `get_feature_names_out`: the width of a vector."""
-        return self._load().get_sentence_embedding_dimension()
+        return self._load().form(truncate_dim=self.truncate_dim).columns
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())

@@ -65,6 +65,7 @@ class InstructorEmbeddings(
         maxSentenceLength: tokens kept of instruction and text.
         variant: "fp32", "int8", ...
         numThreads: CPU threads of a worker; without it, the cores of its task (`spark.task.cpus`).
+        truncateDim: numbers kept of every vector; without it, all.
         outputAsVector: pyspark.ml vectors, which other stages take as features, in place of arrays.
 
     >>> from instructor_onnx.integrations.spark import InstructorEmbeddings, ship_bundle
@@ -89,6 +90,7 @@ class InstructorEmbeddings(
     )
     variant: Param[str] = Param(Params._dummy(), "variant", "variant of the bundle", TypeConverters.toString)
     numThreads: Param[int] = Param(Params._dummy(), "numThreads", "CPU threads of a worker", TypeConverters.toInt)
+    truncateDim: Param[int] = Param(Params._dummy(), "truncateDim", "numbers kept of a vector", TypeConverters.toInt)
     outputAsVector: Param[bool] = Param(
         Params._dummy(), "outputAsVector", "vectors in place of arrays", TypeConverters.toBoolean
     )
@@ -106,6 +108,7 @@ class InstructorEmbeddings(
         maxSentenceLength: int | None = None,
         variant: str | None = None,
         numThreads: int | None = None,
+        truncateDim: int | None = None,
         outputAsVector: bool | None = None,
     ) -> None:
         super().__init__()
@@ -148,6 +151,10 @@ class InstructorEmbeddings(
         """CPU threads of a worker."""
         return self._set(numThreads=value)
 
+    def setTruncateDim(self, value: int) -> InstructorEmbeddings:
+        """Numbers kept of every vector."""
+        return self._set(truncateDim=value)
+
     def setOutputAsVector(self, value: bool) -> InstructorEmbeddings:
         """pyspark.ml vectors in place of arrays."""
         return self._set(outputAsVector=value)
@@ -166,7 +173,7 @@ class InstructorEmbeddings(
             instructions = dataset[self.getOrDefault(self.instructionCol)]
         else:
             instructions = lit(self.getOrDefault(self.instruction))
-        embed = _embedding_udf(options, self.getOrDefault(self.batchSize))
+        embed = _embedding_udf(options, self.getOrDefault(self.batchSize), self._get_if_set(self.truncateDim))
         vectors: Column = embed(dataset[self.getInputCols()[0]], instructions)
         if self.getOrDefault(self.outputAsVector):
             vectors = array_to_vector(vectors)
@@ -252,23 +259,25 @@ def _run_this_python() -> None:
         context.pythonExec = sys.executable
 
 
-def _embedding_udf(options: ModelOptions, batch_size: int) -> Any:
+def _embedding_udf(options: ModelOptions, batch_size: int, truncate_dim: int | None) -> Any:
     """The function that runs on the executors: columns of texts and instructions -> a column of vectors."""
 
     def embed(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.Series]:
         model = worker_model(options)
         for texts, instructions in batches:
-            yield embed_batch(model, texts, instructions, batch_size)
+            yield embed_batch(model, texts, instructions, batch_size, truncate_dim)
 
     # PySpark takes the kind of function from its hints; its own types do not know that form.
     return pandas_udf(embed, ArrayType(FloatType(), containsNull=False))  # type: ignore[call-overload]
 
 
-def embed_batch(model: INSTRUCTOR, texts: pd.Series, instructions: pd.Series, batch_size: int) -> pd.Series:
-    """Vectors of one Arrow batch, float32 [embedding_dim] each; None where the text is null."""
+def embed_batch(
+    model: INSTRUCTOR, texts: pd.Series, instructions: pd.Series, batch_size: int, truncate_dim: int | None = None
+) -> pd.Series:
+    """Vectors of one Arrow batch, float32 [embedding_dim or truncate_dim] each; None where the text is null."""
     present = texts.notna()
     rows = zip(instructions[present].fillna(""), texts[present], strict=True)
-    vectors = iter(model.encode(rows, batch_size=batch_size, show_progress_bar=False))
+    vectors = iter(model.encode(rows, batch_size=batch_size, show_progress_bar=False, truncate_dim=truncate_dim))
     return pd.Series([next(vectors) if is_text else None for is_text in present], dtype=object)
 
 

@@ -38,6 +38,7 @@ INSTRUCTOR text embeddings. Below /v1 as OpenAI's API, the other routes as text-
 instructions and presets are this server's own.
 """
 
+FINGERPRINT = "Instructor-Fingerprint"  # a header of each answer with vectors
 # Errors, by what may have them.
 ANY = ("body_timeout", "payload_too_large", "misdirected", "backend", "stopping")
 KEYED = ("unauthorized", "not_ready")
@@ -95,12 +96,15 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
             preset if body.instruction is None else body.instruction,
             truncate=body.truncate,
             dimensions=body.dimensions,
+            precision=body.precision,
             normalize=False,  # the model's own vectors, as `encode()` gives them
             field="input",
         )
         vectors: list[Any] = list(found.vectors)
         if body.encoding_format == "base64":
-            vectors = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
+            vectors = [
+                base64.b64encode(vector.astype(vector.dtype.newbyteorder("<")).tobytes()).decode() for vector in vectors
+            ]
         return _json(
             {
                 "object": "list",
@@ -109,7 +113,9 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
                 ],
                 "model": body.model or service.model_names[0],
                 "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens},
-            }
+                "fingerprint": service.fingerprint,
+            },
+            service.fingerprint,
         )
 
     @app.get("/v1/models", tags=["OpenAI"], responses=_answers(Models, OpenAIRefusal, *KEYED))
@@ -135,16 +141,17 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
     @app.post("/", include_in_schema=False)  # where huggingface_hub's InferenceClient sends it, given a bare address
     async def embed(body: EmbedRequest, service: Ready) -> Response:
         """Embed texts: a list of vectors, also of one text."""
-        preset = "" if body.prompt_name is None else service.preset(body.prompt_name)
+        preset = service.preset(body.prompt_name)
         found = await service.embed(
             body.inputs,
             preset if body.instruction is None else body.instruction,
             truncate=body.truncate,
             dimensions=body.dimensions,
+            precision=body.precision,
             normalize=body.normalize,
             field="inputs",
         )
-        return _json(found.vectors)
+        return _json(found.vectors, service.fingerprint)
 
     @app.post(
         "/tokenize",
@@ -153,7 +160,7 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
     )
     async def tokenize(body: TokenizeRequest, service: Ready) -> Response:
         """The tokens of each text, and the characters they are from."""
-        instruction = "" if body.prompt_name is None else service.preset(body.prompt_name)
+        instruction = service.preset(body.prompt_name)
         rows = await service.pieces(body.inputs, instruction, add_special_tokens=body.add_special_tokens)
         return _json(
             [
@@ -189,6 +196,7 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
                 "auto_truncate": options.auto_truncate,
                 "tokenization_workers": service.tokenization_workers,
                 "version": __version__,
+                "fingerprint": service.fingerprint,
                 "sha": None,
                 "docker_label": None,
             }
@@ -235,5 +243,7 @@ def _model(name: str, created: int) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "instructor-onnx"}
 
 
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+def _json(content: Any, fingerprint: str | None = None) -> Response:
+    headers = {FINGERPRINT: fingerprint} if fingerprint else None
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, media_type="application/json", headers=headers)

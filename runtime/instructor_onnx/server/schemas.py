@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from instructor_onnx.vectors import Precision
+
+FINGERPRINT = "What decides the vectors: keep it beside them, and never mix vectors of two."
 MOST_FIELDS = 100  # of a body, known or not
 
 T = TypeVar("T")
@@ -36,6 +39,14 @@ Dimensions = Annotated[
     Field(description="Keep the first so many numbers, at unit length. INSTRUCTOR models are not trained for it."),
 ]
 
+Numbers = Annotated[
+    Precision,
+    Field(
+        description="int8, uint8: a byte a number; binary, ubinary: a bit a number, eight to a byte (as int8, uint8). "
+        "Compare int8 codes as they are, bits by their Hamming distance."
+    ),
+]
+
 
 class Body(BaseModel):
     """What every body is held against."""
@@ -58,6 +69,7 @@ class EmbeddingsRequest(Body):
     model: str | None = Field(None, description="NAME or NAME:PRESET, of GET /v1/models.")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Dimensions = None
+    precision: Numbers = "float32"
     user: str | None = Field(None, description="Not used.")
     instruction: Instruction = None
     truncate: Truncate = None
@@ -72,6 +84,7 @@ class EmbedRequest(Body):
     truncation_direction: Literal["right", "Right"] = Field("right", description="The end of the text is cut.")
     prompt_name: str | None = Field(None, description="A preset.")
     dimensions: Dimensions = None
+    precision: Numbers = "float32"
     instruction: Instruction = None
 
 
@@ -91,7 +104,7 @@ class Embedding(BaseModel):
 
     object: Literal["embedding"]
     index: int = Field(description="The input's place in the request.")
-    embedding: list[float] | str = Field(description="Numbers; or base64 of little-endian float32.")
+    embedding: list[float] | str = Field(description="Numbers; or base64 of little-endian float32, or of the bytes.")
 
 
 class Usage(BaseModel):
@@ -108,6 +121,7 @@ class Embeddings(BaseModel):
     data: list[Embedding]
     model: str
     usage: Usage
+    fingerprint: str = Field(description=FINGERPRINT)
 
 
 class Model(BaseModel):
@@ -163,6 +177,7 @@ class Info(BaseModel):
     auto_truncate: bool
     tokenization_workers: int
     version: str
+    fingerprint: str = Field(description=FINGERPRINT)
     sha: None
     docker_label: None
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ from instructor_onnx.server.errors import ApiError, echoed
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.options import Options
 from instructor_onnx.tokens import Piece, Tokens
+from instructor_onnx.vectors import Precision
 
-Float32 = npt.NDArray[np.float32]
 Input = str | list[int]  # a text, or its token ids
 Inputs = str | list[str] | list[int] | list[list[int]]
 # Characters (or ids) that take less time to tokenise than to hand to another thread and back.
@@ -33,7 +33,7 @@ MOST_PIECES = 65_536  # of an answer of /tokenize, which has about 70 bytes for 
 class Embedded(NamedTuple):
     """The answer to a request."""
 
-    vectors: Float32  # [inputs, dim]
+    vectors: npt.NDArray[Any]  # [inputs, columns], in the form that was asked for
     tokens: int  # of all inputs, instruction and `</s>` included, after cutting
 
 
@@ -51,10 +51,13 @@ class Service:
         self.model = model
         self.options = options
         self.model_names = options.model_names or (model.manifest.model.name,)
-        self._instructions = dict.fromkeys(self.model_names, "") | {
+        self.fingerprint = model.fingerprint
+        self._default = model.instruction_of()
+        self._presets = {**model.prompts, **options.presets}
+        self._instructions = dict.fromkeys(self.model_names, self._default) | {
             f"{name}:{preset}": instruction
             for name in self.model_names
-            for preset, instruction in options.presets.items()
+            for preset, instruction in self._presets.items()
         }
         self._metrics = metrics
         self._in_progress = 0
@@ -64,7 +67,7 @@ class Service:
         model.engine.sentence_embeddings(long, np.arange(1))  # now, not in the first request
         self._batcher = Batcher(
             model.engine,
-            embedding_dim=model.get_sentence_embedding_dimension(),
+            embedding_dim=model.manifest.model.embedding_dim,
             token_budget=model.token_budget,
             max_queue_tokens=options.max_queue_tokens,
             metrics=metrics,
@@ -83,7 +86,7 @@ class Service:
     def instruction_of(self, model: str | None) -> str:
         """The instruction that a request's `model` stands for; None is the first name."""
         if model is None:
-            return ""
+            return self._default
         if model not in self._instructions:
             raise ApiError(
                 "model_not_found",
@@ -92,14 +95,16 @@ class Service:
             )
         return self._instructions[model]
 
-    def preset(self, name: str) -> str:
-        """The instruction of a preset."""
-        if name not in self.options.presets:
-            known = ", ".join(self.options.presets) or "none"
+    def preset(self, name: str | None) -> str:
+        """The instruction of a preset, or of inputs without."""
+        if name is None:
+            return self._default
+        if name not in self._presets:
+            known = ", ".join(self._presets) or "none"
             raise ApiError(
                 "invalid", f"prompt_name: there is no preset {echoed(name)!r}; there are: {known}.", param="prompt_name"
             )
-        return self.options.presets[name]
+        return self._presets[name]
 
     async def embed(
         self,
@@ -108,6 +113,7 @@ class Service:
         *,
         truncate: bool | None,
         dimensions: int | None,
+        precision: Precision,
         normalize: bool,
         field: str,
     ) -> Embedded:
@@ -117,17 +123,22 @@ class Service:
             instruction: one for all inputs, or one for each.
             truncate: cut what is longer than the model takes (else it is an error); None: as the server was set up.
             dimensions: keep the first so many numbers, and give the vectors unit length again; None: all.
+            precision: of the numbers, as `encode()` has it.
             normalize: give the vectors unit length.
             field: what the request calls its inputs, for errors.
 
         Raises:
             ApiError: something about the inputs, or the server has too much to do.
         """
-        width = self.model.get_sentence_embedding_dimension()
+        width = self.model.manifest.model.embedding_dim
         if dimensions is not None and not 1 <= dimensions <= width:
             raise ApiError(
                 "invalid", f"dimensions: found {echoed(dimensions)}, this model has 1 to {width}.", param="dimensions"
             )
+        try:
+            form = self.model.form(precision, dimensions, normalize and not self.model.manifest.model.normalize)
+        except ValueError as error:  # a bundle without int8 ranges
+            raise ApiError("invalid", f"precision: {error}", param="precision") from None
         rows = self._rows(inputs, instruction, field)
         with self._place():
             started = time.perf_counter()
@@ -140,10 +151,7 @@ class Service:
             self._metrics.tokenize.observe(time.perf_counter() - started)
             self._metrics.truncated.inc(tokens.truncated)
             vectors = await self._batcher.embed(tokens)
-        if dimensions is not None or (normalize and not self.model.manifest.model.normalize):
-            vectors = vectors[:, :dimensions]
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return Embedded(np.ascontiguousarray(vectors), len(tokens.ids))
+        return Embedded(np.ascontiguousarray(form(vectors)), len(tokens.ids))
 
     async def pieces(self, inputs: Inputs, instruction: str, *, add_special_tokens: bool) -> list[list[Piece]]:
         """The tokens of each text."""

@@ -83,6 +83,8 @@ def test_the_mean_of_long_texts(bundle: Path, tmp_path: Path, source: Path, caps
     rows = [[INSTRUCTION, json.loads(line)["text"]] for line in source.read_text().splitlines()]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), model.encode(rows, long_texts="mean"))
     assert capsys.readouterr().err == ""  # of cuts
+    cut = [*command[: command.index("--long-texts")], "--append"]
+    assert "were made with long_texts = 'mean', now it is 'cut'" in error_of(cut, capsys)
 
 
 @pytest.mark.parametrize("output", ["npy", "jsonl", "parquet"])
@@ -199,7 +201,10 @@ def test_another_model_does_not_continue(
     ("arguments", "message"),
     [
         (["no.jsonl", "-o", "out.npy"], "no.jsonl: no such file"),
-        (["in.jsonl", "-o", "there.npy"], "there.npy: exists. Name another output, or replace it with --overwrite."),
+        (
+            ["in.jsonl", "-o", "there.npy"],
+            "there.npy: exists. Name another output, replace it with --overwrite, or add to it with --append.",
+        ),
         (["in.jsonl", "-o", "no/out.npy"], "no: no such folder. Make it first"),
         (["in.jsonl", "-o", "out.bin"], "out.bin: no format is known from this name. End it in .npy"),
         (["in.jsonl", "-o", "-", "--output-format", "npy"], "stdout takes jsonl, not npy"),

@@ -38,6 +38,10 @@ from tests.runtime.cli.conftest import COMMAND, encode, error_of
         ["export", "c", "out", "--variants", "fp32,,int8"],
         ["export", "c", "out", "--min-cosine", "2"],
         ["check", "b", "--min-cosine", "x"],
+        ["instructions"],
+        ["instructions", "rank", "b"],
+        ["instructions", "rank", "b", "s.jsonl", "--seed", "-1"],
+        ["instructions", "rank", "b", "s.jsonl", "--pair", "one: "],
     ],
 )
 def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +56,7 @@ def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ([], ["export", "encode", "check", "info", "examples:", "Exit codes"]),
+        ([], ["export", "encode", "check", "info", "instructions", "examples:", "Exit codes"]),
         (["export"], ["examples:", "instructor-onnx[export]", "default: fp32,int8", "default: 0.99", "1e-5"]),
         (
             ["encode"],
@@ -60,6 +64,10 @@ def test_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
         ),
         (["check"], ["examples:", "--against", "sha256"]),
         (["info"], ["examples:", "--json"]),
+        (
+            ["instructions", "rank"],
+            ["examples:", "sentence1, sentence2, score", "query, document", "text, label", "instructor-onnx[plot]"],
+        ),
     ],
 )
 def test_help_teaches(

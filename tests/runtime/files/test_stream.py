@@ -12,18 +12,21 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet
 import pytest
 from instructor_onnx import lock
 from instructor_onnx.files import stream, writers
+from instructor_onnx.files.description import read, sidecar
 from instructor_onnx.files.records import Columns
 from instructor_onnx.files.resume import STATE_VERSION, _digest, work_folder
 from instructor_onnx.files.stream import Job, prepare, run
 from instructor_onnx.inputs import Row
 from instructor_onnx.model import Losses
+from instructor_onnx.vectors import Form, symmetric_ranges
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,6 +35,7 @@ LIMIT = 512  # tokens
 CHUNK = 10
 ROWS = 47  # four chunks and a rest
 IDENTITY = {"variant": "fp32"}
+FORM = Form(DIM, "float32", False, None)
 OUTPUTS = ["npy", "jsonl", "parquet"]
 
 
@@ -57,9 +61,6 @@ class FakeModel:
     def masked(self, rows: list[Row]) -> tuple[int, ...]:
         """The places of those that lose everything."""
         return ()
-
-    def get_sentence_embedding_dimension(self) -> int:
-        return DIM
 
 
 def vector_of(row: Row) -> Float32:
@@ -90,7 +91,7 @@ def job_for(source: Path, target: Path, **options: Any) -> Job:
 
 def go(job: Job, model: FakeModel | None = None, identity: dict[str, Any] | None = None) -> stream.Summary:
     total = prepare(job)
-    return run(model or FakeModel(), job, identity=identity or IDENTITY, total=total, show_progress=False)
+    return run(model or FakeModel(), job, form=FORM, description=identity or IDENTITY, total=total, show_progress=False)
 
 
 def content(path: Path) -> Any:
@@ -219,7 +220,8 @@ def test_a_run_that_dies_anywhere_is_continued_to_the_same_bytes(
         summary = go(job)
         assert summary.rows == ROWS
         assert content(job.target) == content(tmp_path / f"whole.{output}")
-        assert sorted(tmp_path.iterdir()) == sorted([source, tmp_path / f"whole.{output}", job.target])
+        known = [source, tmp_path / f"whole.{output}", job.target]
+        assert sorted(tmp_path.iterdir()) == sorted([*known, *(path for path in map(sidecar, known) if path.exists())])
         job.target.unlink()
     assert deaths > 10
 
@@ -263,7 +265,7 @@ def interrupted(tmp_path: Path, output: str = "npy", **options: Any) -> Job:
 def test_a_run_is_not_continued_with_other_options(tmp_path: Path, option: str, value: Any) -> None:
     job = dataclasses.replace(interrupted(tmp_path), **{option: value})
     with pytest.raises(ValueError, match=r"out\.npy\.partial: was begun with --.* = .*, now it is .*--restart"):
-        run(FakeModel(), job, identity=IDENTITY, total=None, show_progress=False)
+        run(FakeModel(), job, form=FORM, description=IDENTITY, total=None, show_progress=False)
     if option != "columns":
         assert go(dataclasses.replace(job, restart=True)).resumed_rows == 0
 
@@ -528,7 +530,7 @@ def test_pipes_devices_and_links_that_lead_nowhere_are_not_replaced(tmp_path: Pa
             prepare(job)
         if name != os.devnull:  # which a failing test, run by root, would replace
             with pytest.raises(FileExistsError, match="is no regular file, and is not replaced"):
-                run(FakeModel(), job, identity=IDENTITY, total=None, show_progress=False)
+                run(FakeModel(), job, form=FORM, description=IDENTITY, total=None, show_progress=False)
     assert (tmp_path / "pipe.npy").is_fifo()
 
 
@@ -681,3 +683,113 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path, output: str, monkey
     monkeypatch.setattr(writers, "ROW_GROUP", 200)
     peak(200)  # imports and caches
     assert peak(5000) < peak(1000) + 300_000
+
+
+class TestWhatIsBeside:
+    FORMS: ClassVar = {
+        "float32": FORM,
+        "int8": Form(4, "int8", False, symmetric_ranges(0.05, 4)),
+        "binary": Form(DIM, "binary", False, None),
+    }
+
+    @pytest.mark.parametrize("precision", FORMS)
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_every_form_in_every_format(self, tmp_path: Path, output: str, precision: str) -> None:
+        source = write_input(tmp_path, "jsonl", texts())
+        job = dataclasses.replace(job_for(source, tmp_path / f"out.{output}"), header=output == "jsonl")
+        form, description = self.FORMS[precision], {"precision": precision, "instruction": "Represent: "}
+        run(FakeModel(), job, form=form, description=description, total=None, show_progress=False)
+        assert job.target is not None
+        assert read(job.target, output) == description
+        expected = form(np.array([vector_of(Row("", row["text"])) for row in texts()], dtype=np.float32))
+        found = self.vectors(tmp_path / f"out.{output}", output)
+        assert found.dtype == expected.dtype or output == "jsonl"
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_appended_in_two_runs_as_in_one(self, tmp_path: Path, output: str) -> None:
+        header = output == "jsonl"
+        first, second, whole = (tmp_path / name for name in ("first", "second", "whole"))
+        for folder, some in ((first, texts()[:20]), (second, texts()[20:]), (whole, texts())):
+            folder.mkdir()
+            write_input(folder, "jsonl", some)
+        target = tmp_path / f"out.{output}"
+        for folder in (first, second):
+            go(dataclasses.replace(job_for(folder / "in.jsonl", target), append=True, header=header))
+        once = tmp_path / f"once.{output}"
+        go(dataclasses.replace(job_for(whole / "in.jsonl", once), header=header))
+        np.testing.assert_array_equal(self.vectors(target, output), self.vectors(once, output))
+        if output != "parquet":
+            assert target.read_bytes() == once.read_bytes()
+
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_an_append_that_dies_is_continued(self, tmp_path: Path, output: str) -> None:
+        source = write_input(tmp_path, "jsonl", texts())
+        job = dataclasses.replace(job_for(source, tmp_path / f"out.{output}"), append=True, header=output == "jsonl")
+        go(job)
+        before = content(tmp_path / f"out.{output}")
+
+        def die(call: int) -> None:
+            if call == 3:
+                raise Died
+
+        with pytest.raises(Died):
+            go(job, FakeModel(die))
+        assert content(tmp_path / f"out.{output}") == before
+        assert go(job).resumed_rows == 2 * CHUNK
+        found = self.vectors(tmp_path / f"out.{output}", output)
+        assert len(found) == 2 * ROWS
+        np.testing.assert_array_equal(found[:ROWS], found[ROWS:])
+
+    @pytest.mark.parametrize("output", OUTPUTS)
+    def test_nothing_is_added_to_vectors_of_another_kind(self, tmp_path: Path, output: str) -> None:
+        source = write_input(tmp_path, "jsonl", texts())
+        job = dataclasses.replace(job_for(source, tmp_path / f"out.{output}"), append=True, header=output == "jsonl")
+        go(job, identity={"fingerprint": "aaaa"})
+        before = content(tmp_path / f"out.{output}")
+        with pytest.raises(ValueError, match="were made with fingerprint = 'aaaa', now it is 'bbbb'"):
+            go(job, identity={"fingerprint": "bbbb"})
+        assert content(tmp_path / f"out.{output}") == before
+        assert not job.folder.exists()
+
+    def test_nothing_is_added_to_vectors_of_unknown_origin(self, tmp_path: Path) -> None:
+        source = write_input(tmp_path, "jsonl", texts())
+        np.save(tmp_path / "out.npy", np.zeros((3, DIM), np.float32))
+        (tmp_path / "out.jsonl").write_text('{"text": "a", "embedding": [1]}\n')
+        for name in ("out.npy", "out.jsonl"):
+            with pytest.raises(ValueError, match="does not say what its vectors were made with"):
+                go(dataclasses.replace(job_for(source, tmp_path / name), append=True))
+        (tmp_path / "out.npy.json").write_text('{"instructor_onnx": {"variant": "fp32"}}')
+        np.save(tmp_path / "out.npy", np.zeros((3, DIM + 1), np.float32))
+        with pytest.raises(ValueError, match=r"found float32 \[3, 7\], expected float32 \[rows, 6\]"):
+            go(dataclasses.replace(job_for(source, tmp_path / "out.npy"), append=True))
+
+    def test_a_file_of_somebody_else_is_not_replaced(self, tmp_path: Path) -> None:
+        source = write_input(tmp_path, "jsonl", texts())
+        (tmp_path / "out.npy.json").write_text('{"mine": 1}')
+        with pytest.raises(FileExistsError, match=r"out.npy.json: exists, and goes beside out.npy"):
+            go(job_for(source, tmp_path / "out.npy"))
+        (tmp_path / "out.npy.json").write_text('{"instructor_onnx": {}}')  # left by a run that was killed there
+        go(job_for(source, tmp_path / "out.npy"))
+        assert read(tmp_path / "out.npy", "npy") == IDENTITY
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"header": True}, "--header: is for jsonl; npy describes its vectors"),
+            ({"append": True, "target": None, "output_format": "jsonl"}, "--append: stdout has nothing to add to"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, tmp_path: Path, changes: Any, sentence: str) -> None:
+        job = job_for(write_input(tmp_path, "jsonl", texts()), tmp_path / "out.npy")
+        with pytest.raises(ValueError, match=sentence):
+            prepare(dataclasses.replace(job, **changes))
+
+    def vectors(self, path: Path, output: str) -> npt.NDArray[Any]:
+        if output == "npy":
+            return np.asarray(np.load(path))
+        if output == "parquet":
+            column = pyarrow.parquet.read_table(path)["embedding"].combine_chunks()
+            return np.asarray(column.values.to_numpy().reshape(len(column), -1))
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return np.array([line["embedding"] for line in lines if "embedding" in line])
