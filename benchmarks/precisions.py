@@ -23,6 +23,7 @@ import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR, Manifest
 from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.vectors import Precision, comparable, pairwise_similarities, similarities
+from ir_measures import nDCG
 from scipy.stats import spearmanr
 
 from benchmarks.common import commands, machine, results
@@ -31,7 +32,7 @@ from benchmarks.quality import data as sets
 from benchmarks.quality.__main__ import CACHE, SHARED
 from benchmarks.quality.embedders import BundleEmbedder, Column
 from benchmarks.quality.instructions import DEFAULT
-from benchmarks.quality.tasks import score_ranking
+from benchmarks.quality.tasks import ranking_scores
 
 Float32 = npt.NDArray[np.float32]
 Similarity = Callable[[Float32, Float32], Float32]  # queries, documents -> [queries, documents]
@@ -87,7 +88,9 @@ def measure(options: argparse.Namespace) -> Path:
         for key, r in retrieval.items()
     }
     for dim, how, size, compare in _ways(model):
-        scores = {key: score_ranking(retrieval[key], compare(*sides[key]))["ndcg_at_10"] for key in retrieval}
+        scores: dict[str, float] = {}
+        for key, found_by in sides.items():
+            scores |= ranking_scores(retrieval[key], compare(*found_by), {key: nDCG @ 10})
         if how in ALONE:
             form = model.form(how, dim)
             a, b = comparable(form(first), form(second), manifest.model.embedding_dim)

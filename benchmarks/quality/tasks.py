@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -112,24 +113,25 @@ def v_measures(vectors: Float32, labels: list[str]) -> list[float]:
     return found
 
 
-def score_ranking(retrieval: sets.Retrieval, similarity: Float32) -> Scores:
-    """nDCG@10 and recall@10 of the documents by their similarity [queries, documents] to each query."""
-    queries, documents = list(retrieval.queries), list(retrieval.documents)
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
-    run = {
-        query: {documents[place]: float(similarity[row, place]) for place in best[row]}
-        for row, query in enumerate(queries)
-    }
-    found = ir_measures.calc_aggregate([nDCG @ 10, R @ 10], retrieval.relevant, run)
-    return {"ndcg_at_10": float(found[nDCG @ 10]), "recall_at_10": float(found[R @ 10])}
-
-
 def _retrieval(name: str, title: str, retrieval: sets.Retrieval) -> Task:
     def score(vectors: Vectors) -> Scores:
-        return score_ranking(retrieval, cosine_similarity(vectors["query"], vectors["document"]))
+        similarity = cosine_similarity(vectors["query"], vectors["document"])  # [queries, documents]
+        return ranking_scores(retrieval, similarity, {"ndcg_at_10": nDCG @ 10, "recall_at_10": R @ 10})
 
     texts = {"query": list(retrieval.queries.values()), "document": list(retrieval.documents.values())}
     return Task(name, title, {"ndcg_at_10": "nDCG@10", "recall_at_10": "recall@10"}, texts, score)
+
+
+def ranking_scores(retrieval: sets.Retrieval, similarity: Float32, measures: Mapping[str, Any]) -> Scores:
+    """Scores, by their names, of documents ranked by `similarity`, [queries, documents] as `retrieval` has them."""
+    documents = list(retrieval.documents)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
+    run = {
+        query: {documents[place]: float(similarity[row, place]) for place in best[row]}
+        for row, query in enumerate(retrieval.queries)
+    }
+    found = ir_measures.calc_aggregate(measures.values(), retrieval.relevant, run)
+    return {name: float(found[measure]) for name, measure in measures.items()}
 
 
 def _classification(name: str, title: str, train: sets.Labelled, test: sets.Labelled) -> Task:

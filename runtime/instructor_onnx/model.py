@@ -24,6 +24,7 @@ from instructor_onnx.compatibility import DevicePool, Familiar, as_array, check_
 from instructor_onnx.engines.engine import Engine
 from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.loading import load
+from instructor_onnx.long_texts import Cuts, LongTexts, as_chunks, embed
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 from instructor_onnx.vectors import Form, Precision, SimilarityName
 
@@ -339,6 +340,9 @@ class INSTRUCTOR(Familiar):
         truncate_dim: int | None = None,
         pool: DevicePool | None = None,
         chunk_size: int | None = None,
+        long_texts: LongTexts = "cut",
+        tokens_per_chunk: int | None = None,
+        chunk_overlap: int = 0,
     ) -> Any:
         """Embed texts under their instructions.
 
@@ -362,10 +366,17 @@ class INSTRUCTOR(Familiar):
                 Codes of other precisions are those of the whole vector, cut.
             pool: of `start_multi_process_pool`; its devices share the rows.
             chunk_size: rows of a device of the pool at a time; None: a tenth of its share, at most 5,000.
+            long_texts: what becomes of a text past max_seq_length: "cut"; "mean" of windows, each under the row's
+                instruction, to one vector; "chunks", the vector of each window; "late_chunks", vectors of parts of
+                a window that is run whole. docs/use.md says which serves.
+            tokens_per_chunk: most tokens of a window, or of a late chunk, the instruction's not counted; None: what
+                max_seq_length leaves, of late chunks 128.
+            chunk_overlap: tokens that a window repeats of the one before, at most half of them.
 
         Returns:
             sentence_embedding: float32 [rows, embedding_dim] (or of the precision and width asked for);
             [embedding_dim] for one plain string;
+            of chunks: for each row a list of `Chunk(start, end, embedding)`, at least one; text[start:end] is the part;
             token_embeddings: a list of float32 [length, d_model];
             None: a list of dicts with `input_ids`, `attention_mask` (instruction zeroed) [length],
             `token_embeddings` [length, d_model] and `sentence_embedding` [embedding_dim].
@@ -373,7 +384,7 @@ class INSTRUCTOR(Familiar):
         Raises:
             TypeError: names the row and what was expected.
             ValueError: a bad batch_size, output_value, precision, truncate_dim or device, an unknown prompt_name, or
-                prompt and prompt_name.
+                prompt and prompt_name; or a bad or needless option of long texts.
             ImportError: torch tensors were asked for and torch is not installed.
 
         >>> model = INSTRUCTOR("instructor-mini")
@@ -383,12 +394,18 @@ class INSTRUCTOR(Familiar):
         (2, 48)
         >>> model.encode("a text of its own", output_value="token_embeddings").shape  # 5 tokens and </s>
         (6, 256)
+        >>> text = "The river rises in the hills. " * 100
+        >>> [(chunk.start, chunk.end) for chunk in model.encode(text, long_texts="chunks")]
+        [(0, 1912), (1913, 2999)]
         """
         _check_positive("batch_size", batch_size)
         if output_value not in ("sentence_embedding", "token_embeddings", None):
             raise ValueError(
                 f"output_value: found {output_value!r}, expected 'sentence_embedding', 'token_embeddings' or None."
             )
+        cuts = Cuts(long_texts, tokens_per_chunk, chunk_overlap)
+        if long_texts != "cut" and output_value != "sentence_embedding":
+            raise ValueError(f"long_texts={long_texts!r} gives sentence embeddings: leave output_value as it is.")
         precision = precision or "float32"
         if output_value == "token_embeddings" and precision != "float32":
             raise ValueError(f"precision={precision!r}: is of sentence embeddings; token_embeddings are float32.")
@@ -410,14 +427,25 @@ class INSTRUCTOR(Familiar):
                 normalize_embeddings=normalize_embeddings,
                 precision=precision,
                 truncate_dim=truncate_dim,
+                long_texts=long_texts,
+                tokens_per_chunk=tokens_per_chunk,
+                chunk_overlap=chunk_overlap,
             )
             return found[0] if single else found
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
-        found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar, form)
+        spans = None
+        if long_texts == "cut":
+            found, losses = self._embed(rows, batch_size, output_value, torch, show_progress_bar, form)
+        else:
+            whole, spans, losses = embed(self, rows, cuts, batch_size, show_progress_bar)
+            found = form(whole)
+            found = torch.from_numpy(found).to(self.device) if torch else found
         _warn_of(losses)
         if output_value == "sentence_embedding":
-            if torch and not (single or convert_to_tensor):
+            if spans is not None:
+                found = as_chunks(found, spans)
+            elif torch and not (single or convert_to_tensor):
                 found = list(found)
         else:
             if torch:

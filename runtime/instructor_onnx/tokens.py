@@ -7,6 +7,7 @@ Two masks, two names: `attention_mask` is what the encoder sees (every real toke
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import re
@@ -97,6 +98,14 @@ class Piece(NamedTuple):
     id: int
     text: str
     span: tuple[int, int] | None  # characters of the text, from and to; a special token has none
+
+
+class Places(NamedTuple):
+    """Where the tokens of a row lie in instruction and text together, in characters."""
+
+    starts: Int64  # [tokens]
+    ends: Int64  # [tokens]
+    begins_word: npt.NDArray[np.bool_]  # [tokens]; not within one of the text's characters
 
 
 class Tokenizer:
@@ -217,6 +226,15 @@ class Tokenizer:
                 encoding.ids, encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True
             )
         ]
+
+    def places(self, row: Row, limit: int) -> Places:
+        """Where the tokens of one row lie, `</s>` left out; of more than `limit`, one more."""
+        encode = functools.partial(self._tokenizer.encode_batch, add_special_tokens=False)
+        ((_, encoding, _),) = self._encodings([row], limit, encode)
+        encoding.truncate(limit + 1)
+        starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2).T
+        apart = starts >= np.concatenate([[0], ends[:-1]])  # of the tokens that one character became, the first
+        return Places(starts, ends, self._begins_word[encoding.ids] & apart)
 
     def _joined(self, rows: list[Row], starts: Int64, max_seq_length: int) -> Tokens:
         ids, unread = self._ids(rows, max_seq_length)

@@ -12,6 +12,7 @@ from instructor_onnx.files.records import Columns, input_format_of
 from instructor_onnx.files.resume import State
 from instructor_onnx.files.stream import CHUNK_BYTES, CHUNK_ROWS
 from instructor_onnx.files.writers import output_format_of
+from instructor_onnx.long_texts import Pooled
 from instructor_onnx.vectors import PRECISIONS
 
 HELP = """\
@@ -62,6 +63,12 @@ def add(commands: arguments.Commands) -> None:
     )
     instruction.add_argument("--instruction", type=arguments.text, metavar="TEXT", help="one instruction for all texts")
     rows.add_argument(
+        "--long-texts",
+        choices=["cut", "mean"],
+        default="cut",
+        help="a text past --max-seq-length is cut to it, or its vector is the mean of its windows (default: cut)",
+    )
+    rows.add_argument(
         "--embedding-column",
         type=arguments.text,
         default="embedding",
@@ -110,8 +117,9 @@ def run(args: argparse.Namespace) -> None:
     total = stream.prepare(job)
     model = arguments.open_model(args)
     form = model.form(args.precision, args.dim)
-    description = describe(model, form, job.columns)
-    done = stream.run(model, job, form=form, description=description, total=total, show_progress=not args.quiet)
+    description = {**describe(model, form, job.columns), "long_texts": args.long_texts}
+    encoder = model if args.long_texts == "cut" else Pooled(model)
+    done = stream.run(encoder, job, form=form, description=description, total=total, show_progress=not args.quiet)
     if not args.quiet:
         now = done.rows - done.resumed_rows
         before = f", {done.resumed_rows:,} of them by an earlier run" if done.resumed_rows else ""

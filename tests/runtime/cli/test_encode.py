@@ -75,6 +75,18 @@ def test_max_seq_length_and_the_warning_in_sum(
     assert capsys.readouterr().err == ""
 
 
+def test_the_mean_of_long_texts(bundle: Path, tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = encode(bundle, source, tmp_path / "out.npy", "--max-seq-length", "16", "--long-texts", "mean", "--quiet")
+    assert cli.main(command) == 0
+    model = INSTRUCTOR(bundle, device="cpu")
+    model.max_seq_length = 16
+    rows = [[INSTRUCTION, json.loads(line)["text"]] for line in source.read_text().splitlines()]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), model.encode(rows, long_texts="mean"))
+    assert capsys.readouterr().err == ""  # of cuts
+    assert cli.main([*command[: command.index("--long-texts")], "--append"]) == 1
+    assert "were made with long_texts = 'mean', now it is 'cut'" in error_of(capsys)
+
+
 @pytest.mark.parametrize("output", ["npy", "jsonl", "parquet"])
 def test_killed_and_continued(bundle: Path, tmp_path: Path, source: Path, output: str) -> None:
     """kill -9 in mid-run, another while continuing; then the result is that of a run nobody disturbed."""
