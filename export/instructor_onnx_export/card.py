@@ -28,6 +28,7 @@ vectors = model.encode([["Represent the Science title:", "3D ActionSLAM"]])  # f
 
 {num_layers} layers, d_model {d_model}, d_ff {d_ff} ({feed_forward}), {num_heads} heads of {d_kv};
 vectors of {embedding_dim}, texts of up to {max_seq_length} tokens (instruction included; can be raised).
+Prompts by name: {prompts}. int8 embeddings (`precision="int8"`): codes of {int8_scale:.6g}, by calibration.
 
 ## Variants and what was verified
 
@@ -67,6 +68,8 @@ def model_card(manifest: Manifest) -> str:
     return _CARD.format(
         **vars(model),
         modules=modules,
+        prompts=", ".join(f"`{name}`" for name in manifest.prompts) or "none",
+        int8_scale=manifest.int8_scale or 0,
         exporter=manifest.exporter,
         first=next(iter(manifest.variants)),
         variants="\n".join(_table(manifest)),

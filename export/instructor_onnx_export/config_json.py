@@ -10,8 +10,6 @@ import json
 
 from instructor_onnx_export.checkpoint.config import Config
 
-CONFIG_FILE = "config.json"
-
 
 def config_json(config: Config) -> str:
     """The encoder's numbers, under the names that transformers' `T5Config` has for them."""

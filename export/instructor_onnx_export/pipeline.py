@@ -20,6 +20,7 @@ from instructor_onnx.bundle import (
     MANIFEST,
     MODEL_CARD,
     MOST_TEXT,
+    OPTIMUM_CONFIG,
     TOKENIZER,
     UNPRINTABLE,
     Manifest,
@@ -37,7 +38,7 @@ from instructor_onnx_export.calibrate import CALIBRATION_TEXTS, observe, read_ro
 from instructor_onnx_export.card import model_card
 from instructor_onnx_export.checkpoint.folder import CheckpointError, shown
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
-from instructor_onnx_export.config_json import CONFIG_FILE, config_json
+from instructor_onnx_export.config_json import config_json
 from instructor_onnx_export.graph.model_file import MODEL_FILE, WEIGHTS_FILE, RangeError
 from instructor_onnx_export.graph.precision import Precision
 from instructor_onnx_export.graph.t5 import write_graph
@@ -232,7 +233,7 @@ def _written(
             with stage(f"Writing {spec.name}", source.config.num_layers + 1, "layer") as bar:
                 precision = spec.precision(source.config, weights, inputs)
                 write_graph(folder / spec.name, source.config, weights, precision, bar.update)
-            (folder / spec.name / CONFIG_FILE).write_text(config_json(source.config), encoding="utf-8")
+            (folder / spec.name / OPTIMUM_CONFIG).write_text(config_json(source.config), encoding="utf-8")
             written[spec.name] = precision
         except RangeError as error:
             with contextlib.suppress(FileNotFoundError):  # where it failed before the first weight

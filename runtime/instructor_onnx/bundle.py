@@ -22,6 +22,7 @@ FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 MODEL_CARD = "README.md"
+OPTIMUM_CONFIG = "config.json"  # beside each model, for optimum and transformers
 HASH_BLOCK = 1 << 20  # bytes read at a time while hashing
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # sentence-transformers' names
 SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")

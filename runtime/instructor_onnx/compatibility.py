@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from instructor_onnx.bundle import MODEL_CARD
+from instructor_onnx.bundle import MODEL_CARD, OPTIMUM_CONFIG
 from instructor_onnx.engines.devices import choose_device, visible_gpus
 from instructor_onnx.extras import pip_install
 from instructor_onnx.inputs import Row
@@ -415,8 +415,10 @@ class Familiar:
         for file in manifest.files():
             (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.folder / file.path, folder / file.path)
-        if (self.folder / MODEL_CARD).is_file():
-            shutil.copyfile(self.folder / MODEL_CARD, folder / MODEL_CARD)
+        # What no vector depends on, and the manifest therefore leaves out
+        for path in (MODEL_CARD, *(f"{variant}/{OPTIMUM_CONFIG}" for variant in present)):
+            if (self.folder / path).is_file():
+                shutil.copyfile(self.folder / path, folder / path)
         manifest.write(folder)
 
     # A sentence-transformers model is a list of modules. Special methods are not looked up by __getattr__.

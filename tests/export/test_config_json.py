@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 from instructor_onnx import Manifest
+from instructor_onnx.bundle import OPTIMUM_CONFIG
 from instructor_onnx.check import check_bundle
 from instructor_onnx.hub import HubOptions
 from instructor_onnx.loading import EMBEDDED
 from instructor_onnx_export.checkpoint.read import read_checkpoint
-from instructor_onnx_export.config_json import CONFIG_FILE, config_json
+from instructor_onnx_export.config_json import config_json
 from transformers import AutoConfig, T5Config
 
 from tests.conftest import MINI
@@ -31,17 +32,17 @@ def test_transformers_reads_the_numbers_of_the_checkpoint(family_bundle: Path, f
 
 def test_the_embedded_bundle_has_that_of_its_checkpoint() -> None:
     """Exporting anew was not forgotten: `make mini`."""
-    found = EMBEDDED["instructor-mini"] / "int8" / CONFIG_FILE
+    found = EMBEDDED["instructor-mini"] / "int8" / OPTIMUM_CONFIG
     assert found.read_text(encoding="utf-8") == config_json(read_checkpoint(MINI, HubOptions()).config)
 
 
 def test_the_root_has_none_and_so_is_no_checkpoint(bundle: Path) -> None:
-    assert not (bundle / CONFIG_FILE).exists()
+    assert not (bundle / OPTIMUM_CONFIG).exists()
 
 
 def test_a_bundle_without_it_is_whole(bundle: Path, tmp_path: Path) -> None:
     """So were those of earlier versions."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     for variant in Manifest.read(copy).variants:
-        (copy / variant / CONFIG_FILE).unlink()
+        (copy / variant / OPTIMUM_CONFIG).unlink()
     assert all(checked.passed for checked in check_bundle(copy))

@@ -181,7 +181,8 @@ class TestCopies:
         assert sent["repo"] == ("mini", {"private": True, "exist_ok": False})
         assert (sent["to"], sent["token"]) == ("someone/mini", "t")
         assert sent["files"] == [
-            *("README.md", "int8/model.onnx", "int8/model.onnx.data", "manifest.json", "tokenizer.json")
+            *("README.md", "int8/config.json", "int8/model.onnx", "int8/model.onnx.data"),
+            *("manifest.json", "tokenizer.json"),
         ]
         assert model.push_to_hub("mini", create_pr=True) == "https://hub/pr/1"
 

@@ -298,6 +298,7 @@ class TestEncode:
 
 
 @pytest.mark.parametrize("how", ["mean", "chunks", "late_chunks"])
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_text(how: Any) -> None:
     """tracemalloc counts Python's and numpy's memory: the text's parts, and the tokens' vectors of late chunks."""
     model = INSTRUCTOR("instructor-mini")

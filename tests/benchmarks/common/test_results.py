@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from instructor_onnx.engines import processor
 
-from benchmarks import builds
+from benchmarks import builds, precisions
 from benchmarks.common import PROJECT, machine, results
 from benchmarks.compare import report
 from benchmarks.native import report as native_report
@@ -84,6 +84,9 @@ def test_the_pages_show_what_was_measured() -> None:
     page = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert block(page, "bench") == report.tables(shown, beside=PROJECT / "docs")
     assert block(page, "native") == "\n\n".join(engines)
+    smaller = (PROJECT / "docs" / "smaller-vectors.md").read_text(encoding="utf-8")
+    kept = [precisions.tables(results.read(path)) for path in sorted(results.RESULTS.glob("precisions-*.json"))]
+    assert block(smaller, "precisions") == "\n\n".join(kept)
     platforms = (PROJECT / "docs" / "platforms.md").read_text(encoding="utf-8")
     compared = [builds.tables(results.read(path)) for path in sorted(results.RESULTS.glob("builds-*.json"))]
     assert block(platforms, "builds") == "\n\n".join(compared)
