@@ -74,16 +74,12 @@ def _bars(axes: Any, values: dict[str, dict[str, float]], wrong: set[str], title
     axes.set_yticks(places, [f"{name} (wrong vectors)" if name in wrong else name for name in names])
     axes.invert_yaxis()
     axes.set_title(title, loc="left")
+    ends = [values[name]["median"] + more for name, more in zip(names, whiskers[1], strict=True)]
     # one rival that is very slow must not hide how the others differ
-    limit = 1.15 * max(sorted(medians)[: max(1, len(medians) - 1)]) if not descending else 1.15 * max(medians)
+    limit = 1.15 * max(sorted(ends)[: max(1, len(ends) - 1)] if not descending else ends)
     axes.set_xlim(0, limit)
-    for place, value in zip(places, medians, strict=True):
-        text = f"{value:.3g}" + (" →" if value > limit else "")
-        axes.text(
-            min(value, limit) - limit * 0.01 if value > limit else value + limit * 0.01,
-            place,
-            text,
-            va="center",
-            ha="right" if value > limit else "left",
-            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
-        )
+    for place, (value, end) in enumerate(zip(medians, ends, strict=True)):
+        if end > limit:  # its number is inside its bar
+            axes.text(limit * 0.99, place, f"{value:.3g} →", va="center", ha="right", color="white")
+        else:
+            axes.text(end + limit * 0.012, place, f"{value:.3g}", va="center")

@@ -194,7 +194,7 @@ def verify_bundle(
 
 def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
     rows = probe_rows(source.config.max_seq_length)
-    with stage("Asking PyTorch", len(rows), "row") as bar:
+    with stage("Reference vectors", len(rows), "row") as bar:
         expected = ask_oracle(oracle, rows, bar.update)
     if not all(np.isfinite(array).all() for array in (expected.vectors, *expected.tokens)):
         raise CheckpointError(

@@ -18,12 +18,14 @@ class Stage(Protocol):
 
 
 def stages(show_progress: bool) -> Stage:
-    """A progress bar for each stage, which ends as one line with its time."""
+    """Each stage ends as one line with its time; on a terminal, it is a bar until then."""
 
     @contextlib.contextmanager
     def stage(title: str, total: int = 1, unit: str = "") -> Iterator[tqdm[Any]]:
         start = time.perf_counter()
-        with tqdm(total=total, desc=f"{title:<24}", unit=unit, leave=False, disable=not show_progress) as bar:
+        with tqdm(
+            total=total, desc=f"{title:<24}", unit=unit, leave=False, disable=None if show_progress else True
+        ) as bar:
             yield bar
         if show_progress:
             tqdm.write(f"{title:<24} {time.perf_counter() - start:7.1f} s", file=sys.stderr)

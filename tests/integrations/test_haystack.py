@@ -136,3 +136,10 @@ def test_fewer_numbers_and_bits() -> None:
     again = InstructorTextEmbedder.from_dict(text.to_dict())
     expected = INSTRUCTOR("instructor-mini").encode([("Represent: ", "a text")], precision="binary", truncate_dim=64)
     assert text.run("a text")["embedding"] == again.run("a text")["embedding"] == expected[0].tolist()
+
+
+def test_one_text_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    InstructorTextEmbedder().run("a text")
+    assert capsys.readouterr().err == ""
+    InstructorDocumentEmbedder().run([Document(content="a text")])
+    assert "Embedding" in capsys.readouterr().err

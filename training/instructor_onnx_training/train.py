@@ -120,7 +120,7 @@ def train(
     model.train()
     losses: list[float] = []
     started, texts_seen = time.monotonic(), 0
-    bar = tqdm(total=options.steps, initial=first, unit="step", disable=not progress, desc="train")
+    bar = tqdm(total=options.steps, initial=first, unit="step", disable=None if progress else True, desc="train")
     with bar, logging_redirect_tqdm():  # lines of the log above the bar, not in it
         for step in range(first, options.steps):
             rate = options.learning_rate * schedule(step, options)

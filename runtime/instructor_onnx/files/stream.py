@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ Float32 = npt.NDArray[np.float32]
 CHUNK_ROWS = 512  # seconds of work for a slow model on a CPU, and enough to sort by length
 CHUNK_BYTES = 16 << 20  # of input, after which a chunk ends early: so many rows of 64 MB each fit no memory
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+LOG_SECONDS = 60  # between two lines of progress where stderr is no terminal
 LINES_NAMED = 5  # lines that a warning names before it only counts
 
 logger = logging.getLogger(__name__)
@@ -336,13 +337,26 @@ def _refuse_existing(job: Job) -> None:
         raise FileExistsError(f"{beside}: exists, and goes beside {target.name}. Move it away, or name another output.")
 
 
-def _progress(done: int, total: int | None, show: bool) -> tqdm[Any]:
-    return tqdm(
-        desc="Embedding",
-        unit="text",
-        initial=done,
-        total=total,
-        mininterval=0.5 if sys.stderr.isatty() else 30,  # seconds; a log should not fill with bars
-        disable=not show,
-        file=sys.stderr,
-    )
+class _Lines:
+    """What a log has instead of a bar: a line a minute."""
+
+    def __init__(self, done: int, total: int | None) -> None:
+        self._done, self._total = done, "" if total is None else f" of {total:,}"
+        self._next = time.monotonic() + LOG_SECONDS
+
+    def update(self, rows: int) -> None:
+        self._done += rows
+        if time.monotonic() >= self._next:
+            sys.stderr.write(f"Embedding: {self._done:,}{self._total} texts\n")
+            self._next += LOG_SECONDS
+
+
+@contextmanager
+def _progress(done: int, total: int | None, show: bool) -> Iterator[_Lines | tqdm[Any]]:
+    if show and sys.stderr is not None and not sys.stderr.isatty():
+        yield _Lines(done, total)
+        return
+    with tqdm(
+        desc="Embedding", unit="text", initial=done, total=total, mininterval=0.5, disable=not show, file=sys.stderr
+    ) as bar:
+        yield bar

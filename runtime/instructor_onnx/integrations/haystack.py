@@ -33,7 +33,7 @@ class InstructorTextEmbedder:
         token: a Hugging Face token, for private models.
         instruction: what the text is, and what its vector is for. End it with ": ".
         batch_size: most texts of one run.
-        progress_bar: whether to show one.
+        progress_bar: kept for compatibility; one text needs none.
         normalize_embeddings: gives vectors unit length; an INSTRUCTOR's already have it.
         variant: "fp32", "int8", ...; None: the most exact one that the device runs well.
         truncate_dim: numbers kept of the vector; None: all.
@@ -97,7 +97,7 @@ class InstructorTextEmbedder:
                 f"InstructorTextEmbedder embeds a string, found {type(text).__name__}; "
                 "for a list of Documents use InstructorDocumentEmbedder."
             )
-        return {"embedding": _embed(self, [text])[0]}
+        return {"embedding": _embed(self, [text], progress_bar=False)[0]}
 
 
 @component
@@ -107,8 +107,9 @@ class InstructorDocumentEmbedder:
     Args:
         meta_fields_to_embed: meta fields put before the content, in this order, where a Document has them.
         embedding_separator: what stands between those fields, and before the content.
-        model, device, token, instruction, batch_size, progress_bar, normalize_embeddings, variant, truncate_dim,
-            precision: as in `InstructorTextEmbedder`.
+        progress_bar: whether to show one.
+        model, device, token, instruction, batch_size, normalize_embeddings, variant, truncate_dim, precision: as in
+            `InstructorTextEmbedder`.
 
     >>> from haystack import Document
     >>> from instructor_onnx.integrations.haystack import InstructorDocumentEmbedder
@@ -176,7 +177,7 @@ class InstructorDocumentEmbedder:
             raise TypeError(
                 "InstructorDocumentEmbedder embeds a list of Documents; for a string use InstructorTextEmbedder."
             )
-        vectors = _embed(self, [self._text(document) for document in documents])
+        vectors = _embed(self, [self._text(document) for document in documents], self.progress_bar)
         return {
             "documents": [
                 dataclasses.replace(document, embedding=vector)
@@ -230,12 +231,12 @@ def _load(embedder: Embedder) -> INSTRUCTOR:
     )
 
 
-def _embed(embedder: Embedder, texts: list[str]) -> list[list[float]]:
+def _embed(embedder: Embedder, texts: list[str], progress_bar: bool) -> list[list[float]]:
     embedder.warm_up()
     vectors: list[list[float]] = embedder._model.encode(
         [(embedder.instruction, text) for text in texts],
         batch_size=embedder.batch_size,
-        show_progress_bar=embedder.progress_bar,
+        show_progress_bar=progress_bar,
         normalize_embeddings=embedder.normalize_embeddings,
         truncate_dim=embedder.truncate_dim,
         precision=embedder.precision,

@@ -793,3 +793,20 @@ class TestWhatIsBeside:
             return np.asarray(column.values.to_numpy().reshape(len(column), -1))
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return np.array([line["embedding"] for line in lines if "embedding" in line])
+
+
+def test_a_log_has_lines_and_no_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """capsys' stderr is no terminal."""
+    monkeypatch.setattr(stream, "LOG_SECONDS", 0)
+    job = job_for(write_input(tmp_path, "jsonl", texts()), tmp_path / "out.npy")
+    run(FakeModel(), job, form=FORM, description=IDENTITY, total=ROWS, show_progress=True)
+    lines = [f"Embedding: {rows} of 47 texts" for rows in (10, 20, 30, 40, 47)]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_a_short_run_leaves_nothing_in_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = job_for(write_input(tmp_path, "jsonl", texts()), tmp_path / "out.npy")
+    run(FakeModel(), job, form=FORM, description=IDENTITY, total=ROWS, show_progress=True)
+    assert capsys.readouterr().err == ""
