@@ -117,17 +117,17 @@ class Requests:
             if len(found) != (1 if isinstance(body["inputs"], str) else len(body["inputs"])):
                 raise Wrong(f"tokens of {len(found)} texts")
             return
+        expected = self._expected(path, body)
         if path == "/v1/embeddings":
             vectors: Any = [entry["embedding"] for entry in found["data"]]
             if body.get("encoding_format") == "base64":
-                vectors = [np.frombuffer(base64.b64decode(vector), "<f4") for vector in vectors]
+                vectors = [np.frombuffer(base64.b64decode(vector), expected.dtype) for vector in vectors]
         else:
             vectors = found
-        expected = self._expected(path, body)
-        if np.array(vectors, np.float32).tobytes() != expected.tobytes():
+        if np.array(vectors, expected.dtype).tobytes() != expected.tobytes():
             raise Wrong(f"other vectors than those of {body!r:.300}")
 
-    def _expected(self, path: str, body: dict[str, Any]) -> Float32:
+    def _expected(self, path: str, body: dict[str, Any]) -> npt.NDArray[Any]:
         inputs = body["input" if path == "/v1/embeddings" else "inputs"]
         inputs = [inputs] if isinstance(inputs, str) or isinstance(inputs[0], int) else inputs
         preset = (body.get("model") or "").partition(":")[2] if path == "/v1/embeddings" else body.get("prompt_name")
@@ -141,10 +141,8 @@ class Requests:
         else:
             tokens = self.model.tokenizer.from_ids(list(zip(instructions, inputs, strict=True)), 512)
             vectors = self.model.engine.sentence_embeddings(tokens, np.arange(len(inputs)))
-        if body.get("dimensions") is not None:
-            vectors = vectors[:, : body["dimensions"]]
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return np.ascontiguousarray(vectors)
+        form = self.model.form(body.get("precision", "float32"), body.get("dimensions"))
+        return np.ascontiguousarray(form(vectors))
 
 
 class _Errors(logging.Handler):
@@ -191,6 +189,7 @@ def _fields(rng: Random, path: str) -> dict[str, Any]:
         "instruction": (instructions,),
         "truncate": (True, False, None),
         "dimensions": (1, 384, 2, None, 0, 385),
+        "precision": ("float32", "int8", "uint8", "binary", "ubinary", "int4", None),
     }
     if path == "/v1/embeddings":
         more |= {"model": ("instructor-mini", "instructor-mini:query", "x", None), "user": ("me", None)}
