@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import logging
@@ -105,6 +106,11 @@ class INSTRUCTOR(Familiar):
         self.default_prompt_name = default_prompt_name or self.manifest.default_prompt_name
         self.truncate_dim = truncate_dim
         self.similarity_fn_name = similarity_fn_name or cast(SimilarityName, self.manifest.similarity_fn_name)
+        for name, prompt in self.prompts.items():
+            if not isinstance(prompt, str):
+                raise ValueError(
+                    f"prompts: {name!r:.60} is {type(prompt).__name__} ({prompt!r:.40}), expected a string."
+                )
         self.instruction_of(None, None)  # an unknown default is told now
         # What opens it again elsewhere: a folder by its whole path, an id as it was given
         local = Path(model_name_or_path).expanduser()
@@ -579,12 +585,15 @@ class INSTRUCTOR(Familiar):
     # pickle and deepcopy open the bundle again: an engine's weights are mapped files and memory of its own.
 
     def __reduce__(self) -> Any:
-        settings = ("_max_seq_length", "prompts", "default_prompt_name", "truncate_dim", "_similarity_fn_name")
-        return _opened_again, (
-            type(self),
-            self._opening | {"device": self.device},
-            {k: getattr(self, k) for k in settings},
-        )
+        """Without the token: a pickle is a file that others may read. Who opens it is logged in, or has the folder."""
+        return _opened_again, (type(self), self._opening | {"device": self.device, "token": None}, self._settings())
+
+    def __deepcopy__(self, memo: Any) -> INSTRUCTOR:
+        return _opened_again(type(self), self._opening | {"device": self.device}, copy.deepcopy(self._settings(), memo))
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("_max_seq_length", "prompts", "default_prompt_name", "truncate_dim", "_similarity_fn_name")
+        return {name: getattr(self, name) for name in names}
 
 
 def _opened_again(kind: type[INSTRUCTOR], opening: dict[str, Any], settings: dict[str, Any]) -> INSTRUCTOR:

@@ -133,6 +133,11 @@ class TestCopies:
             assert other.prompts == own.prompts
             np.testing.assert_array_equal(other.encode(TEXTS), own.encode(TEXTS))
 
+    def test_a_pickle_holds_no_token(self, model: INSTRUCTOR) -> None:
+        own = INSTRUCTOR("instructor-mini", token="hf_secret")
+        assert b"hf_secret" not in pickle.dumps(own)
+        assert copy.deepcopy(own)._opening["token"] == "hf_secret"
+
     def test_saved_with_what_was_set(self, tmp_path: Path) -> None:
         model = INSTRUCTOR("instructor-mini", prompts={"sts": "Represent it: "}, similarity_fn_name="dot")
         for name in ("save", "save_pretrained"):
@@ -216,6 +221,7 @@ class TestTheRest:
             (lambda m: INSTRUCTOR("instructor-mini", banana=1), "has no parameter 'banana'"),
             (lambda m: INSTRUCTOR("instructor-mini", truncate_dim=-1), "truncate_dim: found -1"),
             *((lambda m, name=name: getattr(m, name), f"INSTRUCTOR has no '{name}': ") for name in INSTEAD),
+            (lambda m: INSTRUCTOR("instructor-mini", prompts={"query": 7}), "'query' is int"),  # type: ignore[dict-item]
             (lambda m: m.banana, r"help\(INSTRUCTOR\) lists"),
             *(
                 (lambda m, name=name: INSTRUCTOR("instructor-mini", **cast(Any, {name: {}})), f"{name}: has no effect")
