@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from instructor_onnx.bundle import MODEL_CARD, OPTIMUM_CONFIG
+from instructor_onnx import vectors
+from instructor_onnx.bundle import MODEL_CARD, OPTIMUM_CONFIG, SIMILARITIES
 from instructor_onnx.engines.devices import choose_device, visible_gpus
 from instructor_onnx.extras import pip_install
-from instructor_onnx.inputs import Row
+from instructor_onnx.pool import DevicePool
+from instructor_onnx.vectors import Float32, SimilarityName
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from instructor_onnx.bundle import Manifest
     from instructor_onnx.model import INSTRUCTOR
 
-MOST_OF_A_CHUNK = 5000  # rows; sentence-transformers' number
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers', the first there is
 
 _EXPORTED = "a bundle is a finished export: it has no PyTorch modules. Take the checkpoint for that"
@@ -107,34 +106,15 @@ def as_array(x: Any) -> Any:
     return x
 
 
-@dataclasses.dataclass(frozen=True)
-class DevicePool:
-    """The same model on several devices, of `start_multi_process_pool`. Threads feed them: no processes are needed."""
-
-    models: tuple[INSTRUCTOR, ...]
-
-    def encode(self, rows: Sequence[Row], chunk_size: int | None, **options: Any) -> Any:
-        """`INSTRUCTOR.encode` of many rows: each device takes the next chunk as soon as it is free."""
-        size = chunk_size or min(MOST_OF_A_CHUNK, max(1, math.ceil(len(rows) / len(self.models) / 10)))
-        chunks = [rows[first : first + size] for first in range(0, len(rows), size)] or [rows]
-        free = list(self.models)
-
-        def embed(chunk: Sequence[Row]) -> Any:
-            model = free.pop()
-            try:
-                return model.encode(chunk, show_progress_bar=False, **options)
-            finally:
-                free.append(model)
-
-        with ThreadPoolExecutor(len(self.models), thread_name_prefix="pool") as threads:
-            found = list(threads.map(embed, chunks))
-        if isinstance(found[0], np.ndarray):
-            return np.concatenate(found)
-        if isinstance(found[0], list):
-            return [row for chunk in found for row in chunk]
+def import_torch() -> Any:
+    try:
         import torch
-
-        return torch.cat([chunk.to(found[0].device) for chunk in found])
+    except ImportError as error:
+        raise ImportError(
+            "torch tensors were asked for (convert_to_tensor=True or convert_to_numpy=False) and torch is not "
+            "installed: pip install torch, or use the default, numpy arrays."
+        ) from error
+    return torch
 
 
 class ModelCardData:
@@ -152,7 +132,7 @@ class Familiar:
         folder: Path
         prompts: dict[str, str]
         default_prompt_name: str | None
-        similarity_fn_name: Any
+        max_seq_length: int
         truncate_dim: int | None
         manifest: Manifest
         encode: Any
@@ -160,6 +140,8 @@ class Familiar:
 
         @property
         def device(self) -> str: ...
+
+        def get_embedding_dimension(self) -> int: ...
 
     def encode_query(
         self, sentences: Any, *, prompt_name: str | None = None, prompt: str | None = None, **options: Any
@@ -190,6 +172,76 @@ class Familiar:
         if prompt_name is None and prompt is None:
             prompt_name = next((name for name in names if name in self.prompts), None)
         return self.encode(sentences, prompt_name=prompt_name, prompt=prompt, **options)
+
+    def similarity(self, a: Any, b: Any) -> Any:
+        """Similarity of every vector of `a` with every one of `b`, by `similarity_fn_name`: float32 [len(a), len(b)].
+
+        `a` and `b` are arrays [n, dim] or single vectors [dim], as `encode` returns them, of any precision, also two
+        (a float query, binary documents). Cosine: a zero vector has similarity 0 to everything. Distances are
+        negative, so that the nearest is the largest. A torch tensor, where one of them is.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> question = model.encode("How do plants make sugar?")
+        >>> texts = model.encode(["Banks set the interest rate.", "In a leaf, light makes glucose of air and water."])
+        >>> int(model.similarity(question, texts).argmax())
+        1
+        """
+        return self._compared(vectors.similarities, a, b)
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        """Similarity of each vector of `a` with that of `b` in the same place: float32 [n]; see `similarity`.
+
+        >>> model = INSTRUCTOR("instructor-mini")
+        >>> texts = model.encode(["a text", "another"])
+        >>> model.similarity_pairwise(texts, texts).round(3).tolist()
+        [1.0, 1.0]
+        """
+        return self._compared(vectors.pairwise_similarities, a, b)
+
+    def _compared(self, function: Callable[[SimilarityName, Float32, Float32], Float32], a: Any, b: Any) -> Any:
+        tensors = [x for x in (a, b) if is_tensor(x)]
+        left, right = vectors.comparable(as_array(a), as_array(b), self.manifest.model.embedding_dim)
+        if left.shape[-1] != right.shape[-1]:
+            raise ValueError(
+                f"vectors of {left.shape[-1]} and of {right.shape[-1]} numbers: compare those of one model and one "
+                "truncate_dim."
+            )
+        found = function(self.similarity_fn_name, left, right)
+        return import_torch().from_numpy(found).to(tensors[0].device) if tensors else found
+
+    @property
+    def similarity_fn_name(self) -> SimilarityName:
+        """What `similarity` computes: "cosine", "dot", "euclidean" or "manhattan". May be set.
+
+        >>> INSTRUCTOR("instructor-mini").similarity_fn_name
+        'cosine'
+        """
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: SimilarityName) -> None:
+        name = getattr(value, "value", value)  # of sentence-transformers' enumeration
+        if name not in SIMILARITIES:
+            raise ValueError(
+                f"similarity_fn_name: found {value!r}, expected one of {', '.join(map(repr, SIMILARITIES))}."
+            )
+        self._similarity_fn_name: SimilarityName = name
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """The same as `get_embedding_dimension` (its older name).
+
+        >>> INSTRUCTOR("instructor-mini").get_sentence_embedding_dimension()
+        384
+        """
+        return self.get_embedding_dimension()
+
+    def get_max_seq_length(self) -> int:
+        """The same as `max_seq_length` (sentence-transformers' name for it).
+
+        >>> INSTRUCTOR("instructor-mini").get_max_seq_length()
+        512
+        """
+        return self.max_seq_length
 
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
@@ -398,7 +450,6 @@ class Familiar:
 
     def _copy(self, folder: Path) -> None:
         """The bundle's files, and nothing else that lies there; the variants that a hub download left out are not."""
-        import dataclasses
 
         present = {
             name: variant

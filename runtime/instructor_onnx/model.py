@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from instructor_onnx import hub, vectors
 from instructor_onnx.batches import plan_batches
-from instructor_onnx.bundle import SIMILARITIES
-from instructor_onnx.compatibility import DevicePool, Familiar, as_array, check_constructor, is_tensor
+from instructor_onnx.compatibility import Familiar, check_constructor, import_torch
 from instructor_onnx.engines.engine import Engine
 from instructor_onnx.inputs import Row, as_rows
 from instructor_onnx.loading import load
 from instructor_onnx.long_texts import Cuts, LongTexts, as_chunks, embed
+from instructor_onnx.pool import DevicePool
 from instructor_onnx.tokens import ROWS_AT_ONCE, Tokenizer, Tokens
 from instructor_onnx.vectors import Form, Precision, SimilarityName
 
@@ -216,24 +216,6 @@ class INSTRUCTOR(Familiar):
             )
         return vectors.symmetric_ranges(self.manifest.int8_scale, self.manifest.model.embedding_dim)
 
-    @property
-    def similarity_fn_name(self) -> SimilarityName:
-        """What `similarity` computes: "cosine", "dot", "euclidean" or "manhattan". May be set.
-
-        >>> INSTRUCTOR("instructor-mini").similarity_fn_name
-        'cosine'
-        """
-        return self._similarity_fn_name
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, value: SimilarityName) -> None:
-        name = getattr(value, "value", value)  # of sentence-transformers' enumeration
-        if name not in SIMILARITIES:
-            raise ValueError(
-                f"similarity_fn_name: found {value!r}, expected one of {', '.join(map(repr, SIMILARITIES))}."
-            )
-        self._similarity_fn_name: SimilarityName = name
-
     def get_embedding_dimension(self) -> int:
         """Numbers of a sentence embedding, as `truncate_dim` leaves them.
 
@@ -244,14 +226,6 @@ class INSTRUCTOR(Familiar):
         """
         whole = self.manifest.model.embedding_dim
         return whole if self.truncate_dim is None else min(whole, self.truncate_dim)
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """The same as `get_embedding_dimension` (its older name).
-
-        >>> INSTRUCTOR("instructor-mini").get_sentence_embedding_dimension()
-        384
-        """
-        return self.get_embedding_dimension()
 
     def instruction_of(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
         """The instruction of rows that come without one, as `encode` chooses it.
@@ -304,14 +278,6 @@ class INSTRUCTOR(Familiar):
                 "and so have its int8 ranges. Leave normalize_embeddings out."
             )
         return Form(dim, precision, unit, self.int8_ranges[:, :dim])
-
-    def get_max_seq_length(self) -> int:
-        """The same as `max_seq_length` (sentence-transformers' name for it).
-
-        >>> INSTRUCTOR("instructor-mini").get_max_seq_length()
-        512
-        """
-        return self.max_seq_length
 
     def tokenize(self, sentences: Any) -> dict[str, Int64]:
         """What the model is fed for `sentences` (every form that `encode` takes).
@@ -419,7 +385,7 @@ class INSTRUCTOR(Familiar):
             self.to(device)
         form = self.form(precision, truncate_dim, normalize_embeddings)
         to_torch = convert_to_tensor or not convert_to_numpy
-        torch = _import_torch() if to_torch else None
+        torch = import_torch() if to_torch else None
 
         rows, single = as_rows(sentences, self.instruction_of(prompt, prompt_name))
         if pool is not None and len(pool.models) > 1:
@@ -461,42 +427,6 @@ class INSTRUCTOR(Familiar):
             if output_value == "token_embeddings":
                 found = [row["token_embeddings"] for row in found]
         return found[0] if single else found
-
-    def similarity(self, a: Any, b: Any) -> Any:
-        """Similarity of every vector of `a` with every one of `b`, by `similarity_fn_name`: float32 [len(a), len(b)].
-
-        `a` and `b` are arrays [n, dim] or single vectors [dim], as `encode` returns them, of any precision, also two
-        (a float query, binary documents). Cosine: a zero vector has similarity 0 to everything. Distances are
-        negative, so that the nearest is the largest. A torch tensor, where one of them is.
-
-        >>> model = INSTRUCTOR("instructor-mini")
-        >>> question = model.encode("How do plants make sugar?")
-        >>> texts = model.encode(["Banks set the interest rate.", "In a leaf, light makes glucose of air and water."])
-        >>> int(model.similarity(question, texts).argmax())
-        1
-        """
-        return self._compared(vectors.similarities, a, b)
-
-    def similarity_pairwise(self, a: Any, b: Any) -> Any:
-        """Similarity of each vector of `a` with that of `b` in the same place: float32 [n]; see `similarity`.
-
-        >>> model = INSTRUCTOR("instructor-mini")
-        >>> texts = model.encode(["a text", "another"])
-        >>> model.similarity_pairwise(texts, texts).round(3).tolist()
-        [1.0, 1.0]
-        """
-        return self._compared(vectors.pairwise_similarities, a, b)
-
-    def _compared(self, function: Callable[[SimilarityName, Float32, Float32], Float32], a: Any, b: Any) -> Any:
-        tensors = [x for x in (a, b) if is_tensor(x)]
-        left, right = vectors.comparable(as_array(a), as_array(b), self.manifest.model.embedding_dim)
-        if left.shape[-1] != right.shape[-1]:
-            raise ValueError(
-                f"vectors of {left.shape[-1]} and of {right.shape[-1]} numbers: compare those of one model and one "
-                "truncate_dim."
-            )
-        found = function(self.similarity_fn_name, left, right)
-        return _import_torch().from_numpy(found).to(tensors[0].device) if tensors else found
 
     def _embed(
         self,
@@ -643,14 +573,3 @@ def _warn_of(losses: Losses) -> None:
 def _check_positive(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name}: found {value!r}, expected a whole number from 1 up.")
-
-
-def _import_torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "torch tensors were asked for (convert_to_tensor=True or convert_to_numpy=False) and torch is not "
-            "installed: pip install torch, or use the default, numpy arrays."
-        ) from error
-    return torch

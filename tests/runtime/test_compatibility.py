@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from instructor_onnx import INSTRUCTOR
-from instructor_onnx.compatibility import INSTEAD, NO_PARAMETERS, DevicePool, Familiar
+from instructor_onnx.compatibility import INSTEAD, NO_PARAMETERS, Familiar
+from instructor_onnx.pool import DevicePool
 
 QUERY, DOCUMENT = (
     "Represent the question for retrieving supporting documents: ",
