@@ -28,7 +28,7 @@ vectors = model.encode([["Represent the Science title:", "3D ActionSLAM"]])  # f
 
 {num_layers} layers, d_model {d_model}, d_ff {d_ff} ({feed_forward}), {num_heads} heads of {d_kv};
 vectors of {embedding_dim}, texts of up to {max_seq_length} tokens (instruction included; can be raised).
-Prompts by name: {prompts}. int8 embeddings (`precision="int8"`): codes of {int8_scale:.6g}, by calibration.
+Prompts by name: {prompts}. int8 embeddings (`precision="int8"`): steps of {int8_scale:.6g}, by calibration.
 
 ## Variants and what was verified
 
