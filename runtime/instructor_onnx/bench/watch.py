@@ -1,0 +1,139 @@
+"""Watches this process and the machine while something is measured: memory over time, and others' CPU time.
+
+Linux only: elsewhere stages have times, and the rest is None. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from instructor_onnx.bench.results import Load, Sample, Stage
+
+FIRST_INTERVAL = 0.01  # seconds between samples at first; doubled when there are more than are worth drawing
+MOST_SAMPLES = 240
+SHORTEST = 0.2  # seconds: the system counts CPU time in hundredths, which tell nothing of less
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """CPU time so far, in seconds of one core."""
+
+    at: float  # when, by time.perf_counter()
+    busy: float  # of all processes of the machine
+    stolen: float  # that this virtual machine waited for
+    own: float  # of this process and those it waited for
+
+    @classmethod
+    def now(cls) -> Ticks | None:
+        """None: not Linux."""
+        try:
+            line = (PROC / "stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
+        except OSError:
+            return None
+        # cpu user nice system idle iowait irq softirq steal ...; guests are part of user
+        user, nice, system, _, _, irq, softirq, steal = (int(part) / os.sysconf("SC_CLK_TCK") for part in line[1:9])
+        return cls(time.perf_counter(), user + nice + system + irq + softirq, steal, sum(os.times()[:4]))
+
+
+def other_cores(begin: Ticks | None, end: Ticks | None) -> float | None:
+    """Cores' worth of CPU time that other processes took between the two; None: not Linux, or too short to tell."""
+    if begin is None or end is None or end.at < begin.at + SHORTEST:
+        return None
+    return max(0.0, (end.busy - begin.busy - (end.own - begin.own)) / (end.at - begin.at))
+
+
+def load_between(begin: Ticks | None, end: Ticks | None, steps: list[float], load_average: float | None) -> Load:
+    """How busy the machine was; `steps`: `other_cores` of each step in between."""
+    others = other_cores(begin, end)
+    if begin is None or end is None or others is None:
+        return Load(None, None, None, load_average)
+    stolen = max(0.0, (end.stolen - begin.stolen) / (end.at - begin.at))
+    return Load(others, max(steps, default=others), stolen, load_average)
+
+
+def load_average() -> float | None:
+    """Of the last minute; None: Windows."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+class Watch:
+    """Samples this process's memory in a thread, from `with` to its end, and notes the stages.
+
+    >>> with Watch() as watch:
+    ...     with watch.stage("open"):
+    ...         pass
+    >>> [stage.name for stage in watch.stages()]
+    ['open']
+    """
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._samples: list[Sample] = []
+        self._stages: list[tuple[str, float, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Name what is done meanwhile."""
+        begin = self._now()
+        yield
+        self._stages.append((name, begin, self._now()))
+
+    def samples(self) -> tuple[Sample, ...]:
+        """In the order of time, at most MOST_SAMPLES; a dropped one was no higher than its neighbour."""
+        return tuple(self._samples)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Those that are over."""
+        return tuple(Stage(name, begin, end, self._peak(begin, end)) for name, begin, end in self._stages)
+
+    def _peak(self, begin: float, end: float) -> int | None:
+        return max((each.resident_bytes for each in self._samples if begin <= each.seconds <= end), default=None)
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _run(self) -> None:
+        interval = FIRST_INTERVAL
+        while (resident := memory("VmRSS")) is not None:
+            self._samples.append(Sample(self._now(), resident))
+            if len(self._samples) > MOST_SAMPLES:
+                self._samples[:] = _halved(self._samples)
+                interval *= 2
+            if self._stop.wait(interval):
+                return
+
+
+def _halved(samples: list[Sample]) -> list[Sample]:
+    """The higher of each two neighbours."""
+    higher: Callable[[Sample], int] = lambda sample: sample.resident_bytes  # noqa: E731
+    return [max(samples[place : place + 2], key=higher) for place in range(0, len(samples), 2)]
+
+
+def memory(name: str) -> int | None:
+    """Bytes of one line of /proc/self/status: VmRSS now, VmHWM at its peak."""
+    try:
+        lines = (PROC / "self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
