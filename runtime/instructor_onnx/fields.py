@@ -95,12 +95,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return parse(typing.cast(type, hint), value, where)
     if hint == Prompt:
         return _text(value, where, UNFIT_PROMPT)
-    return _scalar(*(inner if origin is Annotated else (hint, None)), value, where)
+    plain, allowed = (inner[0], inner[1]) if origin is Annotated else (hint, None)
+    return _scalar(plain, allowed, value, where)
 
 
 def _scalar(plain: type, allowed: range | Between | None, value: Any, where: str) -> Any:
-    accepted = (int, float) if plain is float else plain
-    if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
+    accepted = (int, float) if plain is float else (plain,)
+    if type(value) not in accepted:
         raise FieldError(f"{where}: expected {plain.__name__}, found {value!r:.60}.")
     if isinstance(allowed, range) and value not in allowed:
         raise FieldError(

@@ -66,7 +66,7 @@ def line_chart(
     ys = [y for each in series for y in (*(y for _, y in each.points), *each.whiskers)]
     top = 20 + LEGEND_LINE * len(_legend_lines([each.name for each in series])) + SIZE
     bottom = top + PLOT_HEIGHT
-    x_ticks = xs if steps else nice_ticks(0, xs[-1])
+    x_ticks = xs if steps else [tick for tick in nice_ticks(0, xs[-1]) if tick <= xs[-1]]
     y_ticks = log_ticks(min(ys), max(ys)) if log_y else nice_ticks(0, max(ys))
     to_x = Scale(xs[0] if steps else 0, xs[-1], LEFT + 10 * steps, WIDTH - RIGHT - 10 * steps, log=steps)
     to_y = Scale(y_ticks[0], max(y_ticks[-1], max(ys)), bottom, top, log=log_y)
@@ -215,7 +215,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Numbers of 1, 2 and 5, or of 1 alone where these would be many, around positive ones."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    wide = last - first > 3
+    wide = last - first > 4
     step = max(1, (last - first) // 8) if wide else 1
     numbers = [
         10.0**power * digit for power in range(first, last + step, step) for digit in ((1,) if wide else (1, 2, 5))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from instructor_onnx.bench.charts import bar_chart
 from instructor_onnx.bench.conclusions import busy, count, mixed_rate
-from instructor_onnx.bench.report import UNKNOWN, Section, Table, aligned, latency_chart
+from instructor_onnx.bench.report import UNKNOWN, Section, Table, aligned, latency_chart, three_digits
 from instructor_onnx.bench.results import Latency, Measured, Results, Setting, is_busy
 
 NAMES = ("A", "B")
@@ -147,7 +147,7 @@ def _latency_rows(one: Measured, two: Measured) -> Iterator[tuple[str, ...]]:
     others = {item.tokens: item for item in two.latency}
     for a in one.latency:
         if b := others.get(a.tokens):
-            cells = [f"{item.p50_ms:.3g}{_star(item)}" for item in (a, b)]
+            cells = [f"{three_digits(item.p50_ms)}{_star(item)}" for item in (a, b)]
             yield f"one row of {a.tokens} tokens, ms", *cells, _times(a.p50_ms, b.p50_ms, "as fast")
 
 

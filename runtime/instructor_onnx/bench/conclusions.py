@@ -46,12 +46,15 @@ def limits(results: Results) -> tuple[Limit, ...]:
 def _limit(machine: Machine, measured: Measured) -> Limit:
     query, peak = measured.latency[0], machine.peak(measured.weight_type)
     seconds = query.p50_ms / 1e3
-    most = peak and peak.operations_per_second
+
+    def share(tokens_per_second: float) -> float | None:
+        return tokens_per_second * measured.flop_per_token / peak.operations_per_second if peak else None
+
     return Limit(
         name=measured.name,
         query_memory=measured.weight_bytes / seconds / machine.copy_bytes_per_second,
-        query_products=most and query.tokens / seconds * measured.flop_per_token / most,
-        mixed_products=most and mixed_rate(measured) * measured.flop_per_token / most,
+        query_products=share(query.tokens / seconds),
+        mixed_products=share(mixed_rate(measured)),
         peak=peak.kind if peak else "",
     )
 

@@ -151,8 +151,8 @@ def _matplotlib_mark(axes: Axes, mark: Mark) -> None:
     point = 0.72  # a unit, in the points of 1/72 inch that matplotlib counts letters and lines in
     if isinstance(mark, Words):
         side = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
-        style = {"fontsize": SIZE * point, "color": LIGHT["label"], "parse_math": False}
-        axes.text(*mark.at, mark.text, horizontalalignment=side, verticalalignment="baseline", **style)
+        said = axes.text(*mark.at, mark.text, horizontalalignment=side, fontsize=SIZE * point, color=LIGHT["label"])
+        said.set_parse_math(False)  # a name may have a dollar
         return
     colour, (x, y) = LIGHT[mark.role], zip(*mark.points, strict=True)
     if isinstance(mark, Shape):

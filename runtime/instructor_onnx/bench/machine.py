@@ -15,6 +15,7 @@ from instructor_onnx.bundle import Model
 from instructor_onnx.engines import native, processor
 
 COPIED = 1 << 26  # bytes a thread copies to measure the memory
+MOMENT = 0.1  # seconds of one measurement of a peak
 KERNELS = {"int8": "int8", "fp32": "float32"}  # a peak's kind -> the kernels' name of such weights
 
 
@@ -34,7 +35,7 @@ def look(threads: int, peaks: tuple[Peak, ...]) -> Machine:
 
 
 def measure_peaks(threads: int) -> tuple[Peak, ...]:
-    """Of int8 and of fp32, about a second in which nothing else should run.
+    """Of int8 and of fp32, about a second in which nothing else should run; the best moment counts.
 
     The native kernels' innermost loop on data in the first-level cache: no engine's products are faster with the same
     instructions. Without them numpy's product is what is left to compare fp32 with, and there is no peak of int8.
@@ -43,14 +44,18 @@ def measure_peaks(threads: int) -> tuple[Peak, ...]:
         return (Peak("fp32", product_speed(), "numpy's product of 1024 × 1024, all its threads"),)
     isa, kernels = native.instruction_set(), native.import_kernels()
     return tuple(
-        Peak(kind, kernels.measure_peak(isa, weights, threads), f"innermost loop of the native kernels, {isa}")
+        Peak(
+            kind,
+            max(kernels.measure_peak(isa, weights, threads, MOMENT) for _ in range(5)),
+            f"innermost loop of the native kernels, {isa}",
+        )
         for kind, weights in KERNELS.items()
     )
 
 
-def highest(first: tuple[Peak, ...], second: tuple[Peak, ...]) -> tuple[Peak, ...]:
-    """The higher of each two, as others' work only takes away."""
-    return tuple(max(pair, key=lambda peak: peak.operations_per_second) for pair in zip(first, second, strict=True))
+def highest(*times: tuple[Peak, ...]) -> tuple[Peak, ...]:
+    """The highest of each kind, as others' work only takes away."""
+    return tuple(max(same, key=lambda peak: peak.operations_per_second) for same in zip(*times, strict=True))
 
 
 def product_weights(sizes: Model) -> int:

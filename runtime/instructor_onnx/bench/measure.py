@@ -43,6 +43,7 @@ BATCH_LENGTH = 64
 # token budgets that are tried; among them the default of each engine, for few threads
 BUDGETS = (256, 512, 1024, 2048, 4096, 16384)
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
+FOR_GPUS = "is for GPUs, and this measures on the CPU. Name it with --variants to measure it here all the same."
 WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
@@ -65,18 +66,17 @@ def measure_bundle(
     threads = num_threads or available_cpus()
     chosen, left_out = _chosen(manifest, folder, variants)
     began, before = Ticks.now(), load_average()
-    peaks = machine.measure_peaks(threads)
-    found = []
+    peaks, found = [machine.measure_peaks(threads)], []
     for variant, engine in _runs(manifest, chosen):
         try:
             if reason := why_not(engine):
                 raise ImportError(reason)
             found.append(_in_own_process(folder, variant, engine, threads, seconds, show_progress))
+            peaks.append(machine.measure_peaks(threads))
         except (ImportError, BundleError) as error:  # the latter of a graph that the native kernels do not know, say
             left_out.append(LeftOut(f"{variant} on {engine}", str(error).rstrip(".") + "."))
     if not found:
         raise RuntimeError("nothing to measure. " + " ".join(f"{each.what}: {each.why}" for each in left_out))
-    peaks = machine.highest(peaks, machine.measure_peaks(threads))
     steps = [step.other_cores for each in found for step in each.steps if step.other_cores is not None]
     return Results(
         schema=SCHEMA,
@@ -84,7 +84,7 @@ def measure_bundle(
         measured_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=seconds,
         model=manifest.model.name,
-        machine=machine.look(threads, peaks),
+        machine=machine.look(threads, machine.highest(*peaks)),
         load=load_between(began, Ticks.now(), steps, before),
         variants=tuple(found),
         left_out=tuple(left_out),
@@ -101,8 +101,7 @@ def _chosen(manifest: Manifest, folder: Path, names: list[str] | None) -> tuple[
     chosen = [name for name, fit in on_cpus.items() if fit]
     if not chosen:
         raise BundleError(f"{folder}: has no variant for CPUs (it has {', '.join(on_cpus)}). Export one.")
-    why = "is for GPUs, and this measures on the CPU. Name it with --variants to measure it here all the same."
-    return chosen, [LeftOut(name, why) for name, fit in on_cpus.items() if not fit]
+    return chosen, [LeftOut(name, FOR_GPUS) for name, fit in on_cpus.items() if not fit]
 
 
 def _runs(manifest: Manifest, variants: list[str]) -> Iterable[tuple[str, str]]:
@@ -170,7 +169,7 @@ def measure_variant(
         flop_per_token=2.0 * weights,
         cold_start=cold_start,
         resident_bytes=resident,
-        peak_bytes=memory("VmHWM"),
+        peak_bytes=watch.peak(),
         latency=latency,
         batches=batches,
         batch_tokens=batch_tokens,

@@ -107,13 +107,14 @@ def _latency(results: Results, star: str) -> Section:
     rows = []
     for measured in results.variants:
         for said, of in PERCENTILES.items():
-            found = {item.tokens: f"{of(item):.3g}{_star(item, star)}" for item in measured.latency}
+            found = {item.tokens: f"{three_digits(of(item))}{_star(item, star)}" for item in measured.latency}
             rows.append((f"{measured.name}, {said}", *(found.get(length, UNKNOWN) for length in lengths)))
     entries = [(measured.name, measured, *_look(results, measured)) for measured in results.variants]
     drawing = latency_chart("latency", "Latency by length", entries)
     title = "Latency of one row by its tokens (ms)"
     note = (
-        "From text to vector; instruction and </s> counted as tokens. 90 % and 99 % of the calls were as fast." + star
+        "From text to vector; instruction and </s> counted as tokens. Beside the median, what 90 % and 99 % of the "
+        "calls kept to." + star
     )
     return Section(title, Table(("tokens", *(f"{length:,}" for length in lengths)), tuple(rows)), note, drawing)
 
@@ -208,8 +209,8 @@ def _memory(results: Results) -> Section:
         )
     table = Table(("MB", "first vector", *(f"in {name}" for name in names), "peak"), tuple(rows))
     note = (
-        "Of the variant's own process, everything in it: after the first vector, the most that samples saw in each "
-        "stage, and the system's own peak. Stages in their order; each tries settings with a model of its own."
+        "Of the variant's own process, everything in it: after the first vector, and the most in each stage. "
+        "Stages in their order; each setting of the last two opens a model of its own, which takes more for a moment."
         if sampled
         else "Only Linux tells."
     )
@@ -297,6 +298,11 @@ def _look(results: Results, measured: Measured) -> tuple[int, bool]:
     """A colour a variant; hollow markers on dashes for onnxruntime."""
     variants = list(dict.fromkeys(each.variant for each in results.variants))
     return variants.index(measured.variant), measured.engine != "native"
+
+
+def three_digits(value: float) -> str:
+    """As "0.123", "12.3", "1,234"."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def _rate(setting: Setting, star: str) -> str:

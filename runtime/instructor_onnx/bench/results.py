@@ -73,7 +73,7 @@ class Stage:
     name: str  # "open", "latency", "batches", "budgets" or "threads"
     begin_seconds: Share  # since the variant's process began to work
     end_seconds: Share
-    peak_bytes: Count | None  # the most resident memory that a sample saw; null: not Linux, or no sample fell in it
+    peak_bytes: Count | None  # the most resident memory meanwhile; null: not Linux
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Measured:
     flop_per_token: Rate  # operations of a token in products with weights, two a multiplication; attention not counted
     cold_start: ColdStart
     resident_bytes: Count | None  # after the first vector; null: not Linux
-    peak_bytes: Count | None  # the most there ever was, by the system's own count (VmHWM)
+    peak_bytes: Count | None  # the most there ever was; null: not Linux
     latency: tuple[Latency, ...]  # by tokens of the row, ascending; never empty
     batches: tuple[Setting, ...]  # by rows of a call, `batch_tokens` tokens each
     batch_tokens: Count

@@ -80,7 +80,8 @@ class Watch:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._samples: list[Sample] = []
-        self._stages: list[tuple[str, float, float]] = []
+        self._stages: list[Stage] = []
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -95,9 +96,11 @@ class Watch:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Name what is done meanwhile."""
-        begin = self._now()
+        begin, exact = self._now(), _forget_peak()
         yield
-        self._stages.append((name, begin, self._now()))
+        self._sample()  # the thread may have waited for the GIL all the time
+        end = self._now()
+        self._stages.append(Stage(name, begin, end, memory("VmHWM") if exact else self._peak(begin, end)))
 
     def samples(self) -> tuple[Sample, ...]:
         """In the order of time, at most MOST_SAMPLES; a dropped one was no higher than its neighbour."""
@@ -105,7 +108,12 @@ class Watch:
 
     def stages(self) -> tuple[Stage, ...]:
         """Those that are over."""
-        return tuple(Stage(name, begin, end, self._peak(begin, end)) for name, begin, end in self._stages)
+        return tuple(self._stages)
+
+    def peak(self) -> int | None:
+        """The most resident memory there ever was; None: not Linux."""
+        sizes = [memory("VmHWM"), *(stage.peak_bytes for stage in self._stages)]
+        return max((size for size in sizes if size is not None), default=None)
 
     def _peak(self, begin: float, end: float) -> int | None:
         return max((each.resident_bytes for each in self._samples if begin <= each.seconds <= end), default=None)
@@ -115,19 +123,33 @@ class Watch:
 
     def _run(self) -> None:
         interval = FIRST_INTERVAL
-        while (resident := memory("VmRSS")) is not None:
-            self._samples.append(Sample(self._now(), resident))
+        while self._sample() and not self._stop.wait(interval):
             if len(self._samples) > MOST_SAMPLES:
-                self._samples[:] = _halved(self._samples)
+                with self._lock:
+                    self._samples[:] = _halved(self._samples)
                 interval *= 2
-            if self._stop.wait(interval):
-                return
+
+    def _sample(self) -> bool:
+        """Whether there was anything to read."""
+        with self._lock:  # of the stages' thread and ours: times ascend
+            if (resident := memory("VmRSS")) is not None:
+                self._samples.append(Sample(self._now(), resident))
+        return resident is not None
 
 
 def _halved(samples: list[Sample]) -> list[Sample]:
     """The higher of each two neighbours."""
     higher: Callable[[Sample], int] = lambda sample: sample.resident_bytes  # noqa: E731
     return [max(samples[place : place + 2], key=higher) for place in range(0, len(samples), 2)]
+
+
+def _forget_peak() -> bool:
+    """Let VmHWM begin anew, from what is resident now; False where the system does not."""
+    try:
+        (PROC / "self/clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return False
+    return True
 
 
 def memory(name: str) -> int | None:
