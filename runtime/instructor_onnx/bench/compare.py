@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from instructor_onnx.bench.charts import bar_chart
 from instructor_onnx.bench.conclusions import busy, count, mixed_rate
-from instructor_onnx.bench.report import UNKNOWN, Section, Table, aligned, latency_chart, three_digits
-from instructor_onnx.bench.results import Latency, Measured, Results, Setting, is_busy
+from instructor_onnx.bench.report import latency_chart
+from instructor_onnx.bench.results import Measured, Results, Setting, is_busy
+from instructor_onnx.bench.tables import STARRED, UNKNOWN, Section, Table, starred, three_digits, with_stars_told
 
 NAMES = ("A", "B")
 
@@ -92,7 +93,7 @@ def sections(comparison: Comparison) -> tuple[Section, ...]:
 def text(comparison: Comparison) -> str:
     """The comparison for a terminal."""
     parts = ["\n".join(heading(*named) for named in zip(NAMES, (comparison.a, comparison.b), strict=True))]
-    parts += [f"{section.title}\n{aligned(section.table)}" for section in sections(comparison)]
+    parts += with_stars_told(sections(comparison))
     parts.append("remarks:\n" + "\n".join(f"  {line}" for line in unlike(comparison)))
     return "\n\n".join(parts)
 
@@ -112,12 +113,12 @@ def _summary(comparison: Comparison) -> Section:
     drawing = bar_chart(
         "compare-mixed",
         "Texts of mixed lengths, A and B",
-        "Tokens a second of each variant in A and in B, at its best token budget. The table has the ratios.",
+        "Tokens a second of each variant in A and in B, with the settings to take. The table has the ratios.",
         x_label="tokens/s",
         rows=[(one.name, [mixed_rate(one), mixed_rate(two)]) for one, two in comparison.pairs],
         parts=NAMES,
     )
-    note = "More than 1 is faster, and more memory. The drawing: texts of mixed lengths, at the best token budget."
+    note = "More than 1 is faster; of memory, more. The drawing: texts of mixed lengths, with the settings to take."
     return Section("B beside A (ratios)", Table(titles, tuple(rows)), note, drawing)
 
 
@@ -138,31 +139,28 @@ def _variant(place: int, one: Measured, two: Measured) -> Section:
     ):
         cells = [UNKNOWN if size is None else f"{size / 1e6:,.0f}" for size in sizes]
         rows.append((what, *cells, _times(sizes[1], sizes[0], "as much")))
+    stars = any(map(is_busy, (*one.steps, *two.steps)))
     entries = [("A", one, 0, False), ("B", two, 1, True)]
     drawing = latency_chart(f"compare-{place}", f"Latency by length, {one.name}", entries)
-    return Section(one.name, Table(("", *NAMES, "B beside A"), tuple(rows)), "* while the machine was busy.", drawing)
+    return Section(one.name, Table(("figure", *NAMES, "B beside A"), tuple(rows)), STARRED if stars else "", drawing)
 
 
 def _latency_rows(one: Measured, two: Measured) -> Iterator[tuple[str, ...]]:
     others = {item.tokens: item for item in two.latency}
     for a in one.latency:
         if b := others.get(a.tokens):
-            cells = [f"{three_digits(item.p50_ms)}{_star(item)}" for item in (a, b)]
-            yield f"one row of {a.tokens} tokens, ms", *cells, _times(a.p50_ms, b.p50_ms, "as fast")
+            cells = [starred(three_digits(item.p50_ms), item) for item in (a, b)]
+            yield f"one row of {a.tokens:,} tokens, median ms", *cells, _times(a.p50_ms, b.p50_ms, "as fast")
 
 
 def _setting_rows(what: str, one: Sequence[Setting], two: Sequence[Setting]) -> Iterator[tuple[str, ...]]:
     others = {setting.value: setting for setting in two}
     for a in one:
         if b := others.get(a.value):
-            cells = [f"{setting.tokens_per_second:,.0f}{_star(setting)}" for setting in (a, b)]
+            cells = [starred(f"{setting.tokens_per_second:,.0f}", setting) for setting in (a, b)]
             ratio = _times(b.tokens_per_second, a.tokens_per_second, "as fast")
             yield what.format(f"{a.value:,}") + ", tokens/s", *cells, ratio
 
 
 def _times(over: float | None, under: float | None, what: str) -> str:
     return UNKNOWN if not over or not under else f"{over / under:.2f}× {what}"
-
-
-def _star(step: Latency | Setting) -> str:
-    return " *" if is_busy(step) else ""

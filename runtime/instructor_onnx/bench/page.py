@@ -12,8 +12,8 @@ from html import escape as _e
 from instructor_onnx.bench import compare, drawing, report
 from instructor_onnx.bench.compare import Comparison
 from instructor_onnx.bench.conclusions import busy, count, hints, is_quiet, mixed_rate, recommendations, remarks
-from instructor_onnx.bench.report import Section, Table
 from instructor_onnx.bench.results import Results
+from instructor_onnx.bench.tables import Section, Table
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CSS = """
@@ -32,7 +32,7 @@ section{background:var(--paper);border:1px solid var(--line);border-radius:10px;
 .tiles div{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
 .tiles dt{color:var(--soft);font-size:14px}.tiles dd{margin:0;font-size:24px;line-height:1.25}
 .tiles dd+dd{font-size:14px;line-height:1.4;color:var(--soft)}
-.pair{display:grid;grid-template-columns:minmax(0,1fr);gap:16px;align-items:center}
+.pair{display:grid;grid-template-columns:minmax(0,1fr);gap:16px;align-items:start}
 @media(min-width:1000px){.pair.both{grid-template-columns:minmax(0,430px) minmax(0,1fr)}}
 figure{margin:0;max-width:480px}svg{display:block;width:100%;height:auto}
 .scroll{overflow-x:auto}
@@ -42,7 +42,8 @@ th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line
 th:first-child{text-align:left}thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 tbody th{font-weight:500}
 table.words td{text-align:left;white-space:normal}
-@media(max-width:500px){main,header,footer{padding:0 12px}section{padding:12px}
+@media(max-width:500px){main,header,footer{padding-left:12px;padding-right:12px}
+tbody th{white-space:normal;min-width:7em}section{padding:12px}
 .tiles{grid-template-columns:1fr 1fr}.tiles dd{font-size:20px}}
 ul{margin:6px 0;padding-left:20px}code{font:14px/1.5 ui-monospace,monospace}
 .warn{color:var(--warn);background:var(--warnback)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from instructor_onnx.bench.charts import Series, bar_chart, line_chart
 from instructor_onnx.bench.conclusions import count, hints, is_quiet, limits, recommendations, remarks
 from instructor_onnx.bench.drawing import Drawing
-from instructor_onnx.bench.results import BUSY, Latency, Machine, Measured, Results, Setting, is_busy
+from instructor_onnx.bench.results import Latency, Machine, Measured, Results, Setting, is_busy
+from instructor_onnx.bench.tables import STARRED, UNKNOWN, Section, Table, starred, three_digits, with_stars_told
 
-UNKNOWN = "-"
 NOT_QUIET = "The machine was not known to be quiet: measure again when it is, before relying on these."
 PERCENTILES: dict[str, Callable[[Latency], float]] = {
     "median": lambda item: item.p50_ms,
@@ -21,35 +20,17 @@ PARTS_OF_START = ("Python and imports", "opening the model", "first vector")
 PARTS_OF_LIMIT = ("query: memory", "query: products", "mixed: products")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows with a title each, under titles."""
-
-    titles: tuple[str, ...]  # the first is of the rows' own
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """One subject."""
-
-    title: str  # with the unit of the table's numbers
-    table: Table
-    note: str = ""  # what was done, and how to read it
-    drawing: Drawing | None = None
-
-
 def sections(results: Results) -> tuple[Section, ...]:
     """All that was measured, subject by subject."""
     busy = {is_busy(step) for measured in results.variants for step in measured.steps}
-    star = f" * while other processes took more than {BUSY:g} cores." if len(busy) == 2 else ""  # of some, not of all
+    stars = len(busy) == 2  # of some, not of all
     return (
-        _latency(results, star),
+        _latency(results, stars),
         _throughput(
             "batches",
             f"Throughput by rows of a call, {results.variants[0].batch_tokens} tokens each (tokens/s)",
             "Padding is not counted.",
-            star,
+            stars,
             "rows of a call",
             results,
             lambda measured: measured.batches,
@@ -58,7 +39,7 @@ def sections(results: Results) -> tuple[Section, ...]:
             "threads",
             "Throughput by threads, texts of mixed lengths (tokens/s)",
             "100 texts of 8 to 512 tokens, the median 60, in one call.",
-            star,
+            stars,
             "threads",
             results,
             lambda measured: measured.threads,
@@ -67,7 +48,7 @@ def sections(results: Results) -> tuple[Section, ...]:
             "budgets",
             "Throughput by token budget, texts of mixed lengths (tokens/s)",
             "The most tokens of one run of the engine, padding counted. In brackets the default.",
-            star,
+            stars,
             "token budget",
             results,
             lambda measured: measured.budgets,
@@ -81,7 +62,7 @@ def sections(results: Results) -> tuple[Section, ...]:
 
 def text(results: Results) -> str:
     """The report for a terminal: tables first, what follows from them last."""
-    parts = [f"{section.title}\n{aligned(section.table)}" for section in sections(results)]
+    parts = with_stars_told(sections(results))
     parts.append(_listed("remarks", [*remarks(results), *hints(results)]))
     if results.left_out:
         parts.append(_listed("not measured", [f"{each.what}: {each.why}" for each in results.left_out]))
@@ -91,30 +72,23 @@ def text(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def aligned(table: Table) -> str:
-    """A table's lines in columns."""
-    lines = [table.titles, *table.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
 def _listed(title: str, lines: Iterable[str]) -> str:
     return f"{title}:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _latency(results: Results, star: str) -> Section:
+def _latency(results: Results, stars: bool) -> Section:
     lengths = sorted({item.tokens for measured in results.variants for item in measured.latency})
     rows = []
     for measured in results.variants:
         for said, of in PERCENTILES.items():
-            found = {item.tokens: f"{three_digits(of(item))}{_star(item, star)}" for item in measured.latency}
+            found = {item.tokens: starred(three_digits(of(item)), item, stars) for item in measured.latency}
             rows.append((f"{measured.name}, {said}", *(found.get(length, UNKNOWN) for length in lengths)))
     entries = [(measured.name, measured, *_look(results, measured)) for measured in results.variants]
     drawing = latency_chart("latency", "Latency by length", entries)
     title = "Latency of one row by its tokens (ms)"
     note = (
         "From text to vector; instruction and </s> counted as tokens. Beside the median, what 90 % and 99 % of the "
-        "calls kept to." + star
+        f"calls kept to.{STARRED if stars else ''}"
     )
     return Section(title, Table(("tokens", *(f"{length:,}" for length in lengths)), tuple(rows)), note, drawing)
 
@@ -147,7 +121,7 @@ def _throughput(
     name: str,
     title: str,
     note: str,
-    star: str,
+    stars: bool,
     x_label: str,
     results: Results,
     settings: Callable[[Measured], Sequence[Setting]],
@@ -156,7 +130,7 @@ def _throughput(
     rows = []
     for measured in results.variants:
         found = {setting.value: setting for setting in settings(measured)}
-        cells = [_rate(found[value], star) if value in found else UNKNOWN for value in values]
+        cells = [_rate(found[value], stars) if value in found else UNKNOWN for value in values]
         if name == "budgets" and measured.default_budget in values:
             place = values.index(measured.default_budget)
             cells[place] = f"[{cells[place]}]"
@@ -177,7 +151,12 @@ def _throughput(
         ],
         steps=True,
     )
-    return Section(title, Table((x_label, *(f"{value:,}" for value in values)), tuple(rows)), note + star, drawing)
+    return Section(
+        title,
+        Table((x_label, *(f"{value:,}" for value in values)), tuple(rows)),
+        note + (STARRED if stars else ""),
+        drawing,
+    )
 
 
 def _memory(results: Results) -> Section:
@@ -300,17 +279,8 @@ def _look(results: Results, measured: Measured) -> tuple[int, bool]:
     return variants.index(measured.variant), measured.engine != "native"
 
 
-def three_digits(value: float) -> str:
-    """As "0.123", "12.3", "1,234"."""
-    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
-
-
-def _rate(setting: Setting, star: str) -> str:
-    return f"{setting.tokens_per_second:,.0f}{_star(setting, star)}"
-
-
-def _star(step: Latency | Setting, star: str) -> str:
-    return " *" if star and is_busy(step) else ""
+def _rate(setting: Setting, stars: bool) -> str:
+    return starred(f"{setting.tokens_per_second:,.0f}", setting, stars)
 
 
 def _megabytes(size: int | None) -> str:

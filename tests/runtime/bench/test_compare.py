@@ -28,7 +28,7 @@ def cells(text: str, row: str) -> list[str]:
 
 def test_ratios_say_what_they_are_of() -> None:
     said = compare.text(compare.compare(found(), found(FASTER)))
-    assert cells(said, "one row of 16 tokens, ms") == ["10", "5", "2.00× as fast"]
+    assert cells(said, "one row of 16 tokens, median ms") == ["10", "5", "2.00× as fast"]
     assert cells(said, "threads, mixed lengths: 2, tokens/s") == ["1,000", "3,000", "3.00× as fast"]
     assert cells(said, "memory after the first vector, MB") == ["100", "150", "1.50× as much"]
     assert cells(said, "int8 native  2") == ["2.00× as fast", "3.00× as fast", "1.00× as fast", "1.50× as much"]

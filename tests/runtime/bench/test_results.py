@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from instructor_onnx import cli
@@ -70,6 +70,19 @@ def test_the_schema_is_what_it_was() -> None:
             "Load": ["other_cores", "most_other_cores", "stolen_cores", "load_average"],
         },
     )
+
+
+def test_every_field_is_documented() -> None:
+    documented = (Path(__file__).parents[3] / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+    def names(kind: Any) -> set[str]:
+        inner = [each for hint in get_type_hints(kind).values() for each in (hint, *get_args(hint))]
+        return {field.name for field in dataclasses.fields(kind)}.union(
+            *(names(each) for each in inner if dataclasses.is_dataclass(each))
+        )
+
+    assert len(names(Results)) > 40
+    assert [name for name in sorted(names(Results)) if f"`{name}`" not in documented] == []
 
 
 @pytest.mark.parametrize(
