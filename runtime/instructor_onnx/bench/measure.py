@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +45,7 @@ BATCH_LENGTH = 64
 BUDGETS = (256, 512, 1024, 2048, 4096, 16384)
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
 FOR_GPUS = "is for GPUs, and this measures on the CPU. Name it with --variants to measure it here all the same."
-WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
+WEIGHT_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}  # by weight type
 
 
 def measure_bundle(
@@ -73,8 +74,10 @@ def measure_bundle(
                 raise ImportError(reason)
             found.append(_in_own_process(folder, variant, engine, threads, seconds, show_progress))
             peaks.append(machine.measure_peaks(threads))
-        except (ImportError, BundleError) as error:  # the latter of a graph that the native kernels do not know, say
+        except (ImportError, BundleError, MemoryError) as error:  # BundleError: the kernels do not know the graph, say
             left_out.append(LeftOut(f"{variant} on {engine}", str(error).rstrip(".") + "."))
+        except BrokenProcessPool:
+            left_out.append(LeftOut(f"{variant} on {engine}", "Its process was killed, perhaps for want of memory."))
     if not found:
         raise RuntimeError("nothing to measure. " + " ".join(f"{each.what}: {each.why}" for each in left_out))
     steps = [step.other_cores for each in found for step in each.steps if step.other_cores is not None]
@@ -157,15 +160,15 @@ def measure_variant(
             by_threads = tuple(clock.throughput(count, load(num_threads=count), mixed) for count in counts)
     if show_progress and bar.disable:  # in a log: a line a variant
         tqdm.write(f"{title}: {time.time() - started:.0f} s", file=sys.stderr)
-    weights = machine.product_weights(manifest.model)
+    weights, weight_type = machine.product_weights(manifest.model), manifest.variants[variant].weight_type
+    expanded = engine == "native" and weight_type == "int4"  # to int8, when it is opened
     return Measured(
         variant=variant,
         engine=engine,
         description=description,
         fingerprint=fingerprint,
-        weight_type=manifest.variants[variant].weight_type,
-        # The native engine keeps int4 expanded to int8.
-        weight_bytes=weights * (1.0 if (variant, engine) == ("int4", "native") else WEIGHT_BYTES.get(variant, 4.0)),
+        weight_type=weight_type,
+        weight_bytes=weights * WEIGHT_BYTES.get("int8" if expanded else weight_type, 4.0),
         flop_per_token=2.0 * weights,
         cold_start=cold_start,
         resident_bytes=resident,

@@ -33,14 +33,15 @@ class Ticks:
 
     @classmethod
     def now(cls) -> Ticks | None:
-        """None: not Linux."""
+        """None: not Linux, or a sandbox that does not tell."""
         try:
             line = (PROC / "stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
-        except OSError:
+            # cpu user nice system idle iowait irq softirq steal ...; guests are part of user
+            user, nice, system, _, _, irq, softirq, steal = (int(part) / os.sysconf("SC_CLK_TCK") for part in line[1:9])
+        except (OSError, ValueError):
             return None
-        # cpu user nice system idle iowait irq softirq steal ...; guests are part of user
-        user, nice, system, _, _, irq, softirq, steal = (int(part) / os.sysconf("SC_CLK_TCK") for part in line[1:9])
-        return cls(time.perf_counter(), user + nice + system + irq + softirq, steal, sum(os.times()[:4]))
+        busy = user + nice + system + irq + softirq
+        return cls(time.perf_counter(), busy, steal, sum(os.times()[:4])) if busy else None
 
 
 def other_cores(begin: Ticks | None, end: Ticks | None) -> float | None:

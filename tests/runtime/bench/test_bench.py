@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,10 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
             assert variant.peak_bytes is not None
             assert variant.resident_bytes <= variant.peak_bytes
             assert len(variant.memory) >= 5
+    weights = {variant.name: variant.weight_bytes for variant in found.variants}
+    assert weights["fp32 onnxruntime"] == 4 * weights["int8 onnxruntime"] == 8 * weights["int4 onnxruntime"]
+    if native.is_verified():  # which expands int4
+        assert weights["fp32 native"] == 4 * weights["int8 native"] == 4 * weights["int4 native"]
     text = page.read_text(encoding="utf-8")
     assert all(name in text for name in names)
     assert {path.stem for path in plots.iterdir()} >= {
@@ -112,6 +117,17 @@ def test_a_model_that_cannot_be_opened_is_left_out(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().err
     assert "error: nothing to measure. int8 on " in said
     assert f"int8 on onnxruntime: {data}: " in said
+
+
+def test_a_process_that_was_killed_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*options: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(measure, "_in_own_process", killed)
+    assert cli.main(["bench", "instructor-mini", "--quiet"]) == 1
+    assert "Its process was killed, perhaps for want of memory." in capsys.readouterr().err
 
 
 def test_a_model_of_short_texts_is_measured_at_its_own_length(tmp_path: Path) -> None:

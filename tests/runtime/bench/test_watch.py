@@ -64,6 +64,16 @@ def test_own_work_is_not_others() -> None:
     assert end.busy >= begin.busy
 
 
+@pytest.mark.parametrize("stat", ["", "cpu 1 2 3", "cpu  0 0 0 0 0 0 0 0 0 0", "cpu a b c d e f g h"])
+def test_a_sandbox_that_tells_nothing_is_not_called_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stat: str
+) -> None:
+    (tmp_path / "stat").write_text(stat + "\n")
+    monkeypatch.setattr(watch, "PROC", tmp_path)
+    monkeypatch.setattr(watch.os, "sysconf", lambda name: 100, raising=False)
+    assert Ticks.now() is None
+
+
 def test_without_proc_there_are_stages_and_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PROC", tmp_path / "nowhere")
     with Watch() as watching, watching.stage("open"):
