@@ -135,7 +135,10 @@ def remarks(results: Results) -> Iterator[str]:
                 "slower, or this engine's products need fewer steps."
             )
         if limit.query_memory > 1:
-            yield f"{limit.name}: a query reads its weights faster than memory copies: they stay in the caches."
+            yield (
+                f"{limit.name}: a query reads its weights faster than memory copies: they stay in the caches, or memory "
+                "was timed while the machine was busier."
+            )
 
 
 def is_quiet(load: Load) -> bool:

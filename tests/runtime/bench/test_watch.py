@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_a_sandbox_that_tells_nothing_is_not_called_quiet(
 ) -> None:
     (tmp_path / "stat").write_text(stat + "\n")
     monkeypatch.setattr(watch, "PROC", tmp_path)
-    monkeypatch.setattr(watch.os, "sysconf", lambda name: 100, raising=False)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100, raising=False)
     assert Ticks.now() is None
 
 
