@@ -136,8 +136,8 @@ def remarks(results: Results) -> Iterator[str]:
             )
         if limit.query_memory > 1:
             yield (
-                f"{limit.name}: a query reads its weights faster than memory copies: they stay in the caches, or memory "
-                "was timed while the machine was busier."
+                f"{limit.name}: a query reads its weights faster than memory copies: they stay in the caches, or "
+                "memory was timed while the machine was busier."
             )
 
 
