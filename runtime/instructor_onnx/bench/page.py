@@ -43,7 +43,8 @@ th:first-child{text-align:left}thead th{color:var(--soft);font-weight:600;vertic
 tbody th{font-weight:500}
 table.words td{text-align:left;white-space:normal}
 @media(max-width:500px){main,header,footer{padding-left:12px;padding-right:12px}
-tbody th{white-space:normal;overflow-wrap:normal;min-width:6em}table{font-size:13px}th,td{padding-right:9px}section{padding:12px}
+tbody th{white-space:normal;overflow-wrap:normal;min-width:6em}table{font-size:13px}
+th,td{padding-right:9px}section{padding:12px}
 .tiles{grid-template-columns:1fr 1fr}.tiles dd{font-size:20px}}
 ul{margin:6px 0;padding-left:20px}code{font:14px/1.5 ui-monospace,monospace}
 .warn{color:var(--warn);background:var(--warnback)}
