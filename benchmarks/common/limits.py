@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from instructor_onnx.bench.measure import copy_speed, product_speed, product_weights
+from instructor_onnx.bench.machine import copy_speed, product_speed, product_weights
 from instructor_onnx.bundle import Model
 from instructor_onnx.engines import native
 from threadpoolctl import threadpool_limits

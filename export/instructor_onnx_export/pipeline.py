@@ -19,10 +19,8 @@ from instructor_onnx.bundle import (
     FORMAT_VERSION,
     MANIFEST,
     MODEL_CARD,
-    MOST_TEXT,
     OPTIMUM_CONFIG,
     TOKENIZER,
-    UNPRINTABLE,
     Manifest,
     Model,
     Variant,
@@ -30,6 +28,7 @@ from instructor_onnx.bundle import (
     check_hashes,
     describe_file,
 )
+from instructor_onnx.fields import MOST_TEXT, UNPRINTABLE
 from instructor_onnx.hub import HubOptions
 from instructor_onnx.inputs import Row
 from instructor_onnx.vectors import LEVELS

@@ -9,14 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
-import sys
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
+
+from instructor_onnx.fields import FieldError, Prompt, parse, read_json
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -28,17 +26,11 @@ SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # sentence-transform
 SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 MOST_MANIFEST = 1 << 20  # bytes; the exporter writes a few thousand
 MOST_TOKENIZER = 64 << 20  # bytes; T5's has 2.4 million, mT5's 16 million
-MOST_TEXT = 1000  # characters of a name or path
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
-UNFIT_PROMPT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # the same, but for tabs and line breaks
 
 # The whole numbers of a manifest, and what they may be: past any model there is, and far from any overflow.
 Width = Annotated[int, range(1, 1 << 20)]
 Count = Annotated[int, range(1 << 50)]
 Token = Annotated[int, range(1 << 24)]
-Prompt = Annotated[str, "may have line breaks"]
-
-T = TypeVar("T")
 
 
 class InstructorOnnxError(Exception):
@@ -149,14 +141,17 @@ class Manifest:
                 else "Is it an instructor-onnx bundle?"
             )
             raise BundleError(f"{folder}: no {MANIFEST} inside. {hint}")
-        data = _read_json(path)
-        version = data.get("format_version") if isinstance(data, dict) else None
-        if version != FORMAT_VERSION:
-            raise BundleError(
-                f"{path}: format_version is {version!r:.60}, this instructor-onnx reads {FORMAT_VERSION}. "
-                "Upgrade instructor-onnx or export the checkpoint again."
-            )
-        manifest = _parse(cls, data, str(path))
+        try:
+            data = read_json(path, "a manifest", MOST_MANIFEST)
+            version = data.get("format_version") if isinstance(data, dict) else None
+            if version != FORMAT_VERSION:
+                raise BundleError(
+                    f"{path}: format_version is {version!r:.60}, this instructor-onnx reads {FORMAT_VERSION}. "
+                    "Upgrade instructor-onnx or export the checkpoint again."
+                )
+            manifest = parse(cls, data, str(path))
+        except FieldError as error:
+            raise BundleError(f"{error} Copy the bundle again, or export the checkpoint again.") from None
         for file in manifest.files():
             resolve_inside(folder, file.path, named_by=path)
         if not manifest.variants or not all(v.files for v in manifest.variants.values()):
@@ -305,70 +300,3 @@ def _check_defaults(path: Path, manifest: Manifest) -> None:
         )
     if manifest.int8_scale is not None and manifest.int8_scale <= 0:
         raise BundleError(f"{path}: int8_scale is {manifest.int8_scale!r}, expected a number above 0.")
-
-
-def _read_json(path: Path) -> Any:
-    """What a JSON file holds, read if it is of a manifest's size."""
-    try:
-        if (size := path.stat().st_size) > MOST_MANIFEST:
-            raise BundleError(f"{path}: {size:,} bytes, a manifest has at most {MOST_MANIFEST:,}. Is it a bundle's?")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not valid JSON ({error}). Copy the bundle again.") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _parse(kind: type[T], value: Any, where: str) -> T:
-    """Build dataclass `kind` from JSON, field by field; `where` is the path to name in errors."""
-    if not isinstance(value, Mapping):
-        raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    arguments = {}
-    for each in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if each.name not in value:
-            if each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING:
-                continue
-            raise BundleError(f"{where}: {each.name!r} is missing. Export the checkpoint again.")
-        arguments[each.name] = _convert(hints[each.name], value[each.name], f"{where}: {each.name}")
-    return kind(**arguments)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # or None
-        return None if value is None else _convert(inner[0], value, where)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise BundleError(f"{where}: expected an object, found {type(value).__name__}.")
-        return {_text(key, where): _convert(inner[1], item, f"{where}.{key:.60}") for key, item in value.items()}
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise BundleError(f"{where}: expected a list, found {type(value).__name__}.")
-        return tuple(_convert(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return _parse(typing.cast(type, hint), value, where)
-    if hint == Prompt:
-        return _text(value, where, UNFIT_PROMPT)
-    plain, allowed = (inner[0], inner[1]) if origin is Annotated else (hint, None)
-    accepted = (int, float) if plain is float else plain
-    if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
-        raise BundleError(f"{where}: expected {plain.__name__}, found {value!r:.60}.")
-    if allowed is not None and value not in allowed:
-        raise BundleError(
-            f"{where}: expected a whole number from {allowed[0]:,} to {allowed[-1]:,}, found {value!r:.60}."
-        )
-    if plain is float and not abs(value) <= sys.float_info.max:
-        raise BundleError(f"{where}: expected a finite number, found {value!r:.60}.")
-    return _text(value, where) if isinstance(value, str) else value
-
-
-def _text(value: Any, where: str, unfit: re.Pattern[str] = UNPRINTABLE) -> str:
-    """A name or path that can be printed and looked up, or an instruction."""
-    if not isinstance(value, str) or len(value) > MOST_TEXT or unfit.search(value):
-        raise BundleError(f"{where}: expected at most {MOST_TEXT:,} printable characters, found {value!r:.60}.")
-    return value

@@ -11,7 +11,8 @@ import reprlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from instructor_onnx.bundle import MOST_TEXT, UNPRINTABLE, BundleError, InstructorOnnxError, resolve_inside, sha256
+from instructor_onnx.bundle import BundleError, InstructorOnnxError, resolve_inside, sha256
+from instructor_onnx.fields import MOST_TEXT, UNPRINTABLE
 
 MOST_BYTES = 64 << 20  # of a file that is read whole; a large vocabulary, mT5's, has 16 million
 _SHORT = reprlib.Repr()  # cuts in depth too: repr() itself fails on lists in lists that JSON may still hold

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from instructor_onnx.bundle import MOST_TEXT, SIMILARITIES, UNFIT_PROMPT, UNPRINTABLE
+from instructor_onnx.bundle import SIMILARITIES
+from instructor_onnx.fields import MOST_TEXT, UNFIT_PROMPT, UNPRINTABLE
 
 from instructor_onnx_export.checkpoint.folder import CheckpointError, CheckpointFolder, shown
 

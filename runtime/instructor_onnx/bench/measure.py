@@ -1,7 +1,8 @@
-"""How fast is a bundle on this machine, what limits it, and which settings are the best here?
+"""How fast is a bundle on this machine?
 
 Every variant is measured on every engine that runs it, in a process of its own, so that memory is its own. Times are
-of `INSTRUCTOR.encode`, from texts to vectors; loading is apart. Other work on the machine shows in the figures.
+of `INSTRUCTOR.encode`, from texts to vectors; loading is apart. What other processes took meanwhile is noted beside
+each figure.
 """
 
 from __future__ import annotations
@@ -9,28 +10,26 @@ from __future__ import annotations
 import functools
 import itertools
 import multiprocessing
+import sys
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from instructor_onnx.bench.report import (
-    BATCH_LENGTH,
-    Hardware,
-    Latency,
-    Measured,
-    Report,
-    Setting,
-    advice,
-    limits,
-)
-from instructor_onnx.bundle import BundleError, Manifest, Model
-from instructor_onnx.engines import native, processor
+from instructor_onnx import __version__
+from instructor_onnx.bench import machine
+from instructor_onnx.bench.results import SCHEMA, ColdStart, Latency, LeftOut, Measured, Results, Setting
+from instructor_onnx.bench.watch import Ticks, Watch, load_average, load_between, memory, other_cores
+from instructor_onnx.bundle import BundleError, Manifest
+from instructor_onnx.engines import native
 from instructor_onnx.engines.cpus import available_cpus
-from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.engine import fits, why_not
 from instructor_onnx.loading import check_variant
 from instructor_onnx.model import INSTRUCTOR
@@ -41,19 +40,21 @@ INSTRUCTION = "Represent the sentence: "
 WORDS = "the river mill sea boat salt bread wood water house road day hand stone"
 LENGTHS = (16, 32, 64, 128, 256, 512)  # tokens of a query, instruction and </s> counted
 BATCHES = (1, 8, 32)  # rows of BATCH_LENGTH tokens in one call
+BATCH_LENGTH = 64
 # token budgets that are tried; among them the default of each engine, for few threads
 BUDGETS = (256, 512, 1024, 2048, 4096, 16384)
 MIXED_MEDIAN, MIXED_SIGMA = 60, 0.8  # lognormal lengths in tokens: sentences, paragraphs, a few pages
-COPIED = 1 << 26  # bytes a thread copies to measure the memory
-WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
+FOR_GPUS = "is for GPUs, and this measures on the CPU. Name it with --variants to measure it here all the same."
+WEIGHT_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}  # by weight type
 
 
 def measure_bundle(
-    folder: Path, *, variants: list[str], num_threads: int | None, seconds: float, show_progress: bool
-) -> Report:
+    folder: Path, *, variants: list[str] | None, num_threads: int | None, seconds: float, show_progress: bool
+) -> Results:
     """Measure variants of a bundle on the CPU.
 
     Args:
+        variants: None: all that are for CPUs.
         num_threads: None: what affinity and container quota allow; fewer are tried too.
         seconds: of each measurement; there are about 20 a variant.
 
@@ -64,111 +65,158 @@ def measure_bundle(
     """
     manifest = Manifest.read(folder)
     threads = num_threads or available_cpus()
-    for name in variants:
-        check_variant(manifest, name, folder)
-    missing = {
-        (variant, engine): why_not(engine)
-        for variant in variants
-        for engine in fits(manifest.variants[variant].weight_type, Device("cpu"))
-    }
-    found = {}
-    for (variant, engine), reason in missing.items():
-        if reason:
-            continue
-        # spawned, not forked: the process is as small as a user's, and has none of this one's threads
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            task = process.submit(measure_variant, folder, variant, engine, threads, seconds, show_progress)
-            try:
-                found[variant if engine == "onnxruntime" else f"{variant} {engine}"] = task.result()
-            except BundleError as error:  # a graph that the native kernels do not know, say
-                missing[variant, engine] = str(error)
-    left_out = tuple(
-        f"{variant} on {engine}: {reason.rstrip('.')}." for (variant, engine), reason in missing.items() if reason
-    )
+    chosen, left_out = _chosen(manifest, folder, variants)
+    began, before = Ticks.now(), load_average()
+    peaks, found = [machine.measure_peaks(threads)], []
+    for variant, engine in _runs(manifest, chosen):
+        try:
+            if reason := why_not(engine):
+                raise ImportError(reason)
+            found.append(_in_own_process(folder, variant, engine, threads, seconds, show_progress))
+            peaks.append(machine.measure_peaks(threads))
+        except (ImportError, BundleError, MemoryError) as error:  # BundleError: the kernels do not know the graph, say
+            left_out.append(LeftOut(f"{variant} on {engine}", str(error).rstrip(".") + "."))
+        except BrokenProcessPool:
+            left_out.append(LeftOut(f"{variant} on {engine}", "Its process was killed, perhaps for want of memory."))
     if not found:
-        raise RuntimeError("nothing to measure. " + " ".join(left_out))
-    hardware = _hardware(threads)
-    return Report(
+        raise RuntimeError("nothing to measure. " + " ".join(f"{each.what}: {each.why}" for each in left_out))
+    steps = [step.other_cores for each in found for step in each.steps if step.other_cores is not None]
+    return Results(
+        schema=SCHEMA,
+        instructor_onnx=__version__,
+        measured_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=seconds,
         model=manifest.model.name,
-        machine=hardware,
-        variants=found,
-        limits=tuple(limits(hardware, found)),
-        advice=tuple(advice(found)),
-        left_out=left_out,
+        machine=machine.look(threads, machine.highest(*peaks)),
+        load=load_between(began, Ticks.now(), steps, before),
+        variants=tuple(found),
+        left_out=tuple(left_out),
     )
+
+
+def _chosen(manifest: Manifest, folder: Path, names: list[str] | None) -> tuple[list[str], list[LeftOut]]:
+    """The variants to measure, and those that are not for CPUs where none was named."""
+    if names is not None:
+        for name in names:
+            check_variant(manifest, name, folder)
+        return list(dict.fromkeys(names)), []
+    on_cpus = {name: "cpu" in variant.devices for name, variant in manifest.variants.items()}
+    chosen = [name for name, fit in on_cpus.items() if fit]
+    if not chosen:
+        raise BundleError(f"{folder}: has no variant for CPUs (it has {', '.join(on_cpus)}). Export one.")
+    return chosen, [LeftOut(name, FOR_GPUS) for name, fit in on_cpus.items() if not fit]
+
+
+def _runs(manifest: Manifest, variants: list[str]) -> Iterable[tuple[str, str]]:
+    for variant in variants:
+        for engine in reversed(fits(manifest.variants[variant].weight_type, Device("cpu"))):
+            yield variant, engine
+
+
+def _in_own_process(
+    folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool
+) -> Measured:
+    started = time.time()  # the one clock that both processes share
+    # spawned, not forked: the process is as small as a user's, and has none of this one's threads
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        options = (folder, variant, engine, threads, seconds, show_progress, started)
+        return process.submit(measure_variant, *options).result()
 
 
 def measure_variant(
-    folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool
+    folder: Path, variant: str, engine: str, threads: int, seconds: float, show_progress: bool, started: float
 ) -> Measured:
-    """One variant on one engine, in this process."""
+    """One variant on one engine, in this process, which was asked for at `started` (time.time())."""
+    process_seconds = max(0.0, time.time() - started)
     load = functools.partial(INSTRUCTOR, folder, variant=variant, device="cpu", engine=engine)
-    started = time.perf_counter()
-    model = load(num_threads=threads)
-    model.encode([(INSTRUCTION, "the")])
-    load_seconds = time.perf_counter() - started
-    resident = _memory("VmRSS")
-    lengths = [length for length in LENGTHS if length <= model.max_seq_length] or [model.max_seq_length]
-    batch_length = min(BATCH_LENGTH, lengths[-1])
-    mixed = _mixed_rows(model)
-    counts = sorted({1, max(1, threads // 2), threads})
-    all_budgets = sorted({*BUDGETS, native.token_budget(threads)})
-    steps = len(lengths) + len(BATCHES) + len(all_budgets) + len(counts)
-    with tqdm(total=steps, desc=f"bench {variant}, {model.engine_name}", unit="step", disable=not show_progress) as bar:
-
-        def each(values: Iterable[int]) -> Iterator[int]:
-            for value in values:
-                yield value
-                bar.update()
-
-        latency = tuple(_latency(model, _rows(model, [tokens]), seconds) for tokens in each(lengths))
-        batches = tuple(
-            Setting(count, _throughput(model, _rows(model, [batch_length] * count), seconds)) for count in each(BATCHES)
-        )
-        budgets = tuple(
-            Setting(budget, _throughput(load(num_threads=threads, token_budget=budget), mixed, seconds))
-            for budget in each(all_budgets)
-        )
-        by_threads = tuple(
-            Setting(count, _throughput(load(num_threads=count), mixed, seconds)) for count in each(counts)
-        )
-    weights = product_weights(model.manifest.model)
+    title = f"bench {variant} {engine}"
+    bar = tqdm(desc=title, unit="step", disable=not (show_progress and sys.stderr.isatty()))
+    with bar, Watch() as watch:
+        clock = _Clock(seconds, bar)
+        with watch.stage("open"):
+            opened, model, first = time.perf_counter(), load(num_threads=threads), time.perf_counter()
+            model.encode([(INSTRUCTION, "the")])
+            cold_start = ColdStart(process_seconds, first - opened, time.perf_counter() - first)
+        resident = memory("VmRSS")
+        lengths = [length for length in LENGTHS if length <= model.max_seq_length] or [model.max_seq_length]
+        batch_tokens = min(BATCH_LENGTH, lengths[-1])
+        mixed = _mixed_rows(model)
+        counts = sorted({1, max(1, threads // 2), threads})
+        all_budgets = sorted({*BUDGETS, native.token_budget(threads)})
+        bar.total = len(lengths) + len(BATCHES) + len(all_budgets) + len(counts)
+        with watch.stage("latency"):
+            latency = tuple(clock.latency(model, _rows(model, [tokens])) for tokens in lengths)
+        with watch.stage("batches"):
+            batches = tuple(clock.throughput(count, model, _rows(model, [batch_tokens] * count)) for count in BATCHES)
+        description, fingerprint, default_budget = _description(model), model.fingerprint, model.token_budget
+        manifest = model.manifest
+        del model  # a second one beside it would be memory that no user has
+        with watch.stage("budgets"):
+            budgets = tuple(
+                clock.throughput(budget, load(num_threads=threads, token_budget=budget), mixed)
+                for budget in all_budgets
+            )
+        with watch.stage("threads"):
+            by_threads = tuple(clock.throughput(count, load(num_threads=count), mixed) for count in counts)
+    if show_progress and bar.disable:  # in a log: a line a variant
+        tqdm.write(f"{title}: {time.time() - started:.0f} s", file=sys.stderr)
+    weights, weight_type = machine.product_weights(manifest.model), manifest.variants[variant].weight_type
+    expanded = engine == "native" and weight_type == "int4"  # to int8, when it is opened
     return Measured(
         variant=variant,
         engine=engine,
-        load_seconds=load_seconds,
+        description=description,
+        fingerprint=fingerprint,
+        weight_type=weight_type,
+        weight_bytes=weights * WEIGHT_BYTES.get("int8" if expanded else weight_type, 4.0),
+        flop_per_token=2.0 * weights,
+        cold_start=cold_start,
         resident_bytes=resident,
-        peak_bytes=_memory("VmHWM"),
+        peak_bytes=watch.peak(),
         latency=latency,
         batches=batches,
+        batch_tokens=batch_tokens,
         budgets=budgets,
-        default_budget=model.token_budget,
+        default_budget=default_budget,
         threads=by_threads,
-        # The native engine keeps int4 expanded to int8.
-        weight_bytes=weights * (1.0 if engine == "native" else WEIGHT_BYTES.get(variant, 4.0)),
-        flop_per_token=2.0 * weights,
+        stages=watch.stages(),
+        memory=watch.samples(),
     )
 
 
-def _latency(model: INSTRUCTOR, rows: list[Row], seconds: float) -> Latency:
-    taken = 1e3 * np.array(_clock(model, rows, seconds, least=5))
-    p50, p90, p99 = np.percentile(taken, [50, 90, 99])
-    return Latency(_tokens(model, rows), float(p50), float(p90), float(p99), len(taken))
+def _description(model: INSTRUCTOR) -> str:
+    """The engine with its instruction set or its version."""
+    native_engine = model.engine.name == "native"
+    return model.engine_name if native_engine else f"{model.engine_name} {import_onnxruntime().__version__}"
 
 
-def _throughput(model: INSTRUCTOR, rows: list[Row], seconds: float) -> float:
-    return _tokens(model, rows) / float(np.median(_clock(model, rows, seconds, least=1)))
+@dataclass(frozen=True)
+class _Clock:
+    """Times calls of `encode`, each figure for `seconds` at least."""
 
+    seconds: float
+    bar: tqdm
 
-def _clock(model: INSTRUCTOR, rows: list[Row], seconds: float, *, least: int) -> list[float]:
-    """Seconds of each call, after one that is not counted."""
-    model.encode(rows[:1])
-    taken: list[float] = []
-    while len(taken) < least or sum(taken) < seconds:
-        started = time.perf_counter()
-        model.encode(rows)
-        taken.append(time.perf_counter() - started)
-    return taken
+    def latency(self, model: INSTRUCTOR, rows: list[Row]) -> Latency:
+        taken, others = self._times(model, rows, least=5)
+        p50, p90, p99 = (float(1e3 * value) for value in np.percentile(taken, [50, 90, 99]))
+        return Latency(_tokens(model, rows), p50, p90, p99, len(taken), others)
+
+    def throughput(self, value: int, model: INSTRUCTOR, rows: list[Row]) -> Setting:
+        """Of a setting of that value."""
+        taken, others = self._times(model, rows, least=1)
+        return Setting(value, _tokens(model, rows) / float(np.median(taken)), others)
+
+    def _times(self, model: INSTRUCTOR, rows: list[Row], *, least: int) -> tuple[list[float], float | None]:
+        """Seconds of each call, after one that is not counted, and what other processes took meanwhile."""
+        model.encode(rows[:1])
+        before, taken = Ticks.now(), list[float]()
+        while len(taken) < least or sum(taken) < self.seconds:
+            started = time.perf_counter()
+            model.encode(rows)
+            taken.append(time.perf_counter() - started)
+        self.bar.update()
+        return taken, other_cores(before, Ticks.now())
 
 
 def _mixed_rows(model: INSTRUCTOR) -> list[Row]:
@@ -198,48 +246,3 @@ def _rows(model: INSTRUCTOR, lengths: list[int]) -> list[Row]:
 
 def _tokens(model: INSTRUCTOR, rows: list[Row]) -> int:
     return int(model.tokenize(rows)["attention_mask"].sum())
-
-
-def _hardware(threads: int) -> Hardware:
-    cpus, flags = multiprocessing.cpu_count(), processor.product_flags()
-    return Hardware(processor.name(), threads, cpus, flags, copy_speed(threads), product_speed())
-
-
-def product_weights(sizes: Model) -> int:
-    """Weights of all layers' products: multiplications of one token, attention not counted."""
-    inner = sizes.num_heads * sizes.d_kv
-    matrices = 3 if sizes.feed_forward == "gated-gelu" else 2
-    return sizes.num_layers * sizes.d_model * (4 * inner + matrices * sizes.d_ff)
-
-
-def copy_speed(threads: int) -> float:
-    """Bytes a second, read and written, that all threads copy together: what streaming weights cannot exceed."""
-    pairs = [(np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)) for _ in range(threads)]
-    best = 0.0
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(3):
-            started = time.perf_counter()
-            list(pool.map(lambda pair: np.copyto(*pair), pairs))
-            best = max(best, 2 * COPIED * threads / (time.perf_counter() - started))
-    return best
-
-
-def product_speed() -> float:
-    """Floating-point operations a second of numpy's float32 product, all its threads."""
-    size = 1024
-    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)  # zeros would flatter
-    best = 0.0
-    for _ in range(5):
-        started = time.perf_counter()
-        a @ a
-        best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
-
-
-def _memory(name: str) -> int | None:
-    """Bytes of one line of /proc/self/status."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), None)
