@@ -31,5 +31,13 @@ export function short(text, most) {
 /** A CSS variable, as it is in the scheme (light or dark) that is shown. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Lets the browser show what has changed, and answer its user. */
-export const frame = () => new Promise((shown) => setTimeout(shown));
+/** For long arithmetic: a function to await now and then, in which the browser has its turn when it is due. */
+export function pauses(signal) {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < 12) return; // milliseconds: less than a picture of 60 a second
+    await new Promise((resumed) => setTimeout(resumed));
+    signal.throwIfAborted();
+    since = performance.now();
+  };
+}

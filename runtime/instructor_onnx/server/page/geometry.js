@@ -41,14 +41,18 @@ export function nearest(scores, row, count) {
 /**
  * The first two principal components: {points: x, y of each row; share: how much of the variance they hold}.
  *
- * By subspace iteration with a Rayleigh-Ritz step, which needs no matrix of all columns by all columns.
+ * By subspace iteration with a Rayleigh-Ritz step, which needs no matrix of all columns by all columns. `pause` is
+ * awaited between the rounds.
  */
-export function pca(vectors, width) {
+export async function pca(vectors, width, pause) {
   const count = vectors.length / width;
   const centred = centre(vectors, width);
   const rank = Math.min(6, count, width);
   let basis = orthonormal(Array.from({ length: rank }, (_, at) => noise(width, at + 1)));
-  for (let round = 0; round < 30; round++) basis = orthonormal(basis.map((axis) => back(centred, width, onto(centred, width, axis))));
+  for (let round = 0; round < 30; round++) {
+    basis = orthonormal(basis.map((axis) => back(centred, width, onto(centred, width, axis))));
+    await pause();
+  }
   const projected = basis.map((axis) => onto(centred, width, axis)); // [rank][count]
   const { vectors: turns, values } = eigen(projected.map((a) => projected.map((b) => dot(a, b))));
   const points = new Float64Array(2 * count);

@@ -2,7 +2,7 @@
 
 import { BASE, Problem, embed, settings } from "./api.js";
 import { calls } from "./calls.js";
-import { element, found, frame, short } from "./dom.js";
+import { element, found, pauses, short } from "./dom.js";
 import { copy, csv, npy, save } from "./download.js";
 import { EXAMPLE, FORM, TOPIC } from "./example.js";
 import { aligned, normalized, pca, similarities, unitSize } from "./geometry.js";
@@ -13,6 +13,8 @@ import { animate, makeMap } from "./map.js";
 import { columns, overview } from "./neighbours.js";
 import { signIcon, signs } from "./shapes.js";
 import { MOST_BYTES, choose, formatOf, guess, number, parse } from "./table.js";
+
+const LONG_PASTE = 5000; // characters
 
 const map = makeMap(found("map"), found("tip"), (text) => chooseText(text));
 let limits = null; // what the server says of itself
@@ -55,6 +57,16 @@ function recount() {
   try {
     count(parse(found("content").value, found("format").value));
   } catch {} // told already
+}
+
+/** Browsers insert a long text line by line, for seconds or minutes. */
+function paste(event) {
+  const text = event.clipboardData.getData("text/plain");
+  if (text.length < LONG_PASTE) return;
+  event.preventDefault();
+  const { selectionStart, selectionEnd } = event.target;
+  event.target.setRangeText(text.slice(0, MOST_BYTES), selectionStart, selectionEnd, "end");
+  readTable();
 }
 
 async function openFile(file) {
@@ -115,8 +127,11 @@ async function compare({ chosen = 0, position = 0 } = {}) {
   busy(true);
   try {
     result = await computed(asked, controller.signal);
+    const lost = found("empty").contains(document.activeElement); // its button goes
     show(result, chosen < asked.texts.length ? chosen : 0, position);
     tell(`${number(asked.texts.length)} texts compared under ${asked.instructions.length} instructions.`);
+    if (lost) found("results").focus();
+    else if (found("results").getBoundingClientRect().top > innerHeight / 2) found("results").scrollIntoView();
   } catch (error) {
     if (error.name === "AbortError") tell("Cancelled.");
     else if (error instanceof Problem) fail(error.message);
@@ -145,21 +160,38 @@ async function computed(asked, signal) {
   const width = limits.embedding_dim;
   const units = vectors.map((each) => normalized(each, width));
   const maps = [];
-  for (const each of units) {
-    await frame();
-    signal.throwIfAborted();
-    maps.push(pca(each, width));
-  }
+  const pause = pauses(signal);
+  for (const each of units) maps.push(await pca(each, width, pause));
   const first = unitSize(maps[0].points);
   const places = maps.map(({ points }, at) => (at ? aligned(points, first) : first));
   const title = (at) =>
     element("h3", {}, element("span", { className: "letter" }, LETTERS[at]), " ", nameOf(asked.instructions[at]));
-  const shown = { ...asked, vectors, units, width, places, shares: maps.map(({ share }) => share), signs: signs(labels, texts.length), title };
-  return { ...shown, overview: await overview(shown, signal) };
+  return labelled({ ...asked, vectors, units, width, places, shares: maps.map(({ share }) => share), title }, labels, signal);
+}
+
+/** A result with what depends on labels. */
+async function labelled(shown, labels, signal) {
+  const signed = { ...shown, labels, signs: signs(labels, shown.texts.length) };
+  return { ...signed, overview: await overview(signed, signal) };
+}
+
+/** Another label column colours what is shown already, without the server. */
+async function relabel() {
+  recount();
+  if (!result || running) return;
+  let texts, labels;
+  try {
+    ({ texts, labels } = choose(parse(found("content").value, found("format").value), ...picked()));
+  } catch {
+    return; // told already
+  }
+  if (texts.length !== result.texts.length || texts.some((text, at) => text !== result.texts[at])) return;
+  result = await labelled(result, labels, new AbortController().signal);
+  show(result, Number(found("chosen").value), Number(found("slider").value));
 }
 
 function busy(is) {
-  found("compare").disabled = is;
+  found("compare").disabled = found("compare-example").disabled = is;
   found("cancel").hidden = found("progress").hidden = !is;
   found("progress").value = 0;
   if (!is) running = null;
@@ -221,7 +253,7 @@ function chooseAndKeepFocus(text) {
 function showHeatmaps(shown) {
   const { texts, signs: { names, of }, units, width } = shown;
   heatmaps = [];
-  found("cell").textContent = "";
+  found("cell").textContent = texts.length > MOST_IN_HEATMAP ? "" : "Point at a cell to read it, or go from cell to cell with the arrow keys.";
   if (texts.length > MOST_IN_HEATMAP) {
     found("heat-note").textContent = `The matrix is drawn for up to ${MOST_IN_HEATMAP} texts; these are ${number(texts.length)}.`;
     found("heatmaps").replaceChildren();
@@ -345,9 +377,10 @@ function wire() {
   const on = (id, event, does) => found(id).addEventListener(event, does);
   on("example", "click", fillExample);
   on("content", "input", () => readTable());
+  on("content", "paste", paste);
   on("format", "change", () => readTable());
   on("text-column", "change", recount);
-  on("label-column", "change", recount);
+  on("label-column", "change", relabel);
   on("file", "change", (event) => {
     const [file] = event.target.files;
     if (file) openFile(file);
@@ -406,7 +439,7 @@ async function start() {
   tell("");
   found("model").textContent = `${limits.model} · ${limits.variant} · ${limits.embedding_dim} numbers a text`;
   offer(limits.instructions);
-  found("compare").disabled = false;
+  found("compare").disabled = found("compare-example").disabled = false;
   compareRestored();
 }
 

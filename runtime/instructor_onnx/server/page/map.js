@@ -1,6 +1,6 @@
 // The map: points that move from their place under one instruction to their place under the next.
 
-import { colour, element, shape, short } from "./dom.js";
+import { colour, shape, short } from "./dom.js";
 import { drawSign, signColour, signShape } from "./shapes.js";
 
 const MARGIN = 34; // pixels about the outermost points
@@ -25,16 +25,19 @@ export function makeMap(canvas, tip, onChoose) {
     return [middle[0] + scale * along(0), middle[1] - scale * along(1)];
   }
 
+  /** How a map's units become pixels: every place of every text is in the picture. */
   function view(width, height) {
-    let [right, top] = [1e-9, 1e-9];
+    const [low, high] = [[Infinity, Infinity], [-Infinity, -Infinity]];
     for (const places of shown.places) {
-      for (let at = 0; at < places.length; at += 2) {
-        right = Math.max(right, Math.abs(places[at]));
-        top = Math.max(top, Math.abs(places[at + 1]));
-      }
+      places.forEach((value, at) => {
+        low[at % 2] = Math.min(low[at % 2], value);
+        high[at % 2] = Math.max(high[at % 2], value);
+      });
     }
-    const scale = Math.min((width / 2 - MARGIN) / right, (height / 2 - MARGIN) / top);
-    return { scale, middle: [width / 2, height / 2] };
+    const sizes = [width, height].map((pixels, axis) => (pixels - 2 * MARGIN) / Math.max(high[axis] - low[axis], 1e-9));
+    const scale = Math.min(...sizes);
+    const [x, y] = low.map((value, axis) => (scale * (value + high[axis])) / 2);
+    return { scale, middle: [width / 2 - x, height / 2 + y] };
   }
 
   function draw() {
@@ -57,13 +60,14 @@ export function makeMap(canvas, tip, onChoose) {
         context.stroke();
       }
     }
+    if (count <= FEW) write(context, at, width, ink);
     context.strokeStyle = paper;
     for (let text = 0; text < count; text++) {
       context.fillStyle = colours[shown.of[text]];
       drawSign(context, shown.of[text], ...place(text, at), stride());
     }
     ring(context, place(chosen, at), ink);
-    write(context, at, width, ink, paper);
+    if (count > FEW) write(context, at, width, ink, paper);
   }
 
   function ring(context, [x, y], ink) {
@@ -74,28 +78,31 @@ export function makeMap(canvas, tip, onChoose) {
     context.stroke();
   }
 
-  /** The texts beside their points, as far as none covers another; the chosen one first. */
-  function write(context, at, width, ink, paper) {
-    const taken = [];
-    const texts = shown.texts.length <= FEW ? shown.texts.map((_, text) => text) : [];
+  /** The texts beside their points, as far as none covers a point or another; the chosen one first; over points a rim of `paper`. */
+  function write(context, at, width, ink, paper = "transparent") {
+    const all = shown.texts.map((_, text) => text);
+    const asked = [chosen, ...(all.length <= FEW ? all.filter((text) => text !== chosen) : [])];
+    const taken = all.length <= FEW ? all.map((text) => around(place(text, at), stride())) : [];
     context.font = "12px system-ui, sans-serif";
-    context.lineJoin = "round";
-    for (const text of [chosen, ...texts.filter((each) => each !== chosen)]) {
+    context.fillStyle = ink;
+    for (const text of asked) {
       const [x, y] = place(text, at);
-      const line = short(shown.texts[text], 34);
+      const line = short(shown.texts[text], Math.max(16, Math.min(34, Math.floor(width / 22))));
       const wide = context.measureText(line).width;
-      const left = x + 12 + wide < width ? x + 12 : Math.max(2, x - 12 - wide);
-      const box = [left, y - 9, left + wide, y + 9];
-      if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+      const lefts = [[x + 13, y], [x - 13 - wide, y], [x - wide / 2, y + 19], [x - wide / 2, y - 19]];
+      const boxes = lefts.map(([left, middle]) => [left, middle - 8, left + wide, middle + 8]);
+      const inside = boxes.filter((box) => box[0] >= 0 && box[2] <= width);
+      const box = inside.find((each) => !taken.some((other) => overlap(each, other)));
+      if (!box) continue;
       taken.push(box);
       context.strokeStyle = paper;
-      context.lineWidth = 3;
-      context.strokeText(line, left, y + 4);
-      context.fillStyle = ink;
-      context.globalAlpha = text === chosen ? 1 : 0.72;
-      context.fillText(line, left, y + 4);
-      context.globalAlpha = 1;
+      context.lineWidth = 4;
+      context.lineJoin = "round";
+      context.strokeText(line, box[0], box[1] + 12);
+      context.globalAlpha = text === chosen ? 1 : 0.75;
+      context.fillText(line, box[0], box[1] + 12);
     }
+    context.globalAlpha = 1;
   }
 
   function under(event) {
@@ -171,6 +178,9 @@ export function makeMap(canvas, tip, onChoose) {
     },
   };
 }
+
+const around = ([x, y], radius) => [x - radius, y - radius, x + radius, y + radius];
+const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 
 /** What XML may hold of a text. */
 const xml = (text) => text.replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd");

@@ -1,12 +1,11 @@
 // The nearest neighbours of a text under each instruction, side by side, and how many of them differ.
 
-import { element, frame } from "./dom.js";
+import { element, pauses } from "./dom.js";
 import { nearest, similarities } from "./geometry.js";
 import { signIcon } from "./shapes.js";
 
 const SHOWN = 6;
 export const COMPARED = 5; // of the sentence about all texts
-const BUSY = 12; // milliseconds of arithmetic, after which the browser has a turn
 
 /** A column of one instruction: the title and the list of neighbours. */
 export function columns(result, chosen, onChoose) {
@@ -42,16 +41,12 @@ export async function overview({ units, width, labels, texts }, signal) {
   const most = Math.min(COMPARED, texts.length - 1);
   let kept = 0;
   const agreeing = units.map(() => 0);
-  let since = performance.now();
+  const pause = pauses(signal);
   for (let text = 0; text < texts.length; text++) {
     const lists = units.map((unit) => nearest(similarities(unit, width, text), text, most));
     kept += lists[0].filter((other) => lists.at(-1).includes(other)).length;
     if (labels) lists.forEach((list, at) => (agreeing[at] += Number(labels[list[0]] === labels[text])));
-    if (performance.now() - since > BUSY) {
-      await frame();
-      signal.throwIfAborted();
-      since = performance.now();
-    }
+    await pause();
   }
   return { most, kept: kept / texts.length, agreeing: agreeing.map((count) => Math.round((100 * count) / texts.length)) };
 }
