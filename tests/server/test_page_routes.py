@@ -58,7 +58,9 @@ def test_the_list_is_the_folder_and_small() -> None:
 
 def test_nothing_is_inline_and_nothing_from_elsewhere() -> None:
     html = (browser.FOLDER / browser.INDEX).read_text(encoding="utf-8")
-    assert re.findall(r"\son\w+=|\sstyle=|<style|<script(?! type=\"module\" src=\"page/main.js\"></script>)", html) == []
+    assert (
+        re.findall(r"\son\w+=|\sstyle=|<style|<script(?! type=\"module\" src=\"page/main.js\"></script>)", html) == []
+    )
     for name in browser.FILES:
         text = (browser.FOLDER / name).read_text(encoding="utf-8")
         assert set(re.findall(r"https?://[^\s\"'`)]+", text)) <= {"http://www.w3.org/2000/svg"}
@@ -69,7 +71,16 @@ def test_nothing_is_inline_and_nothing_from_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["nothing.js", "", "../options.py", "%2e%2e/options.py", "..%2foptions.py", "/etc/passwd", "main.js/", "main.js%00"],
+    [
+        "nothing.js",
+        "",
+        "../options.py",
+        "%2e%2e/options.py",
+        "..%2foptions.py",
+        "/etc/passwd",
+        "main.js/",
+        "main.js%00",
+    ],
 )
 def test_no_other_name_is_served(client: httpx.Client, path: str) -> None:
     assert client.get(f"/page/{path}", follow_redirects=False).status_code in (404, 307)

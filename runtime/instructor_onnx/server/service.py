@@ -55,9 +55,7 @@ class Service:
         self._default = model.instruction_of()
         self.presets = {**model.prompts, **options.presets}
         self._instructions = dict.fromkeys(self.model_names, self._default) | {
-            f"{name}:{preset}": instruction
-            for name in self.model_names
-            for preset, instruction in self.presets.items()
+            f"{name}:{preset}": instruction for name in self.model_names for preset, instruction in self.presets.items()
         }
         self._metrics = metrics
         self._in_progress = 0

@@ -32,7 +32,8 @@ export function formatOf(name) {
 
 /** Which column has the texts, and which one labels (or -1), as far as names and content tell. */
 export function guess({ columns, rows }) {
-  const named = (names, but) => columns.findIndex((name, at) => at !== but && names.includes(name.toLowerCase()));
+  const lower = columns.map((name) => name.toLowerCase());
+  const named = (names, but) => names.map((name) => lower.indexOf(name)).find((at) => at >= 0 && at !== but) ?? -1;
   const length = (at) => rows.reduce((sum, row) => sum + row[at].length, 0);
   let text = named(TEXT_NAMES, -1);
   if (text < 0) text = columns.reduce((best, _, at) => (length(at) > length(best) ? at : best), 0);
