@@ -130,8 +130,8 @@ def vectors_of(page: Any) -> Any:
     return np.load(io.BytesIO(download(page, "#save-npy")), allow_pickle=False)
 
 
-def run(*command: str, **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -307,6 +307,7 @@ def test_markup_in_every_field_stays_text(opened: Open, start: Start, kind: str)
     assert {element.tag.rpartition("}")[2] for element in drawn.iter()} <= {"svg", "rect", "text", "path", "title", "g"}
     np.testing.assert_array_equal(curled(code(page, "curl")), vectors_of(page))
     np.testing.assert_array_equal(pythoned(code(page, "Python")), vectors_of(page))
+    assert not Path("pwned").exists()  # as an instruction has told the shell
     page.click("#copy-link")
     linked = opened(page.url)
     linked.wait_for_selector("#status:has-text('compared under')")

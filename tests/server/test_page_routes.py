@@ -7,8 +7,9 @@ import re
 
 import httpx
 import pytest
+from instructor_onnx import cli
 from instructor_onnx.instructions import RETRIEVAL, SAME_FOR_ALL
-from instructor_onnx.server import browser
+from instructor_onnx.server import Options, browser
 
 from tests.server.conftest import PRESETS, Start
 
@@ -111,6 +112,14 @@ def test_without_a_page(start: Start) -> None:
     assert client.post("/", json={"inputs": "a"}, headers=with_key).status_code == 200
     answer = client.get("/", headers=basic("secret"))  # of no use to a browser, which is not asked for it either
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(("arguments", "page"), [([], True), (["--no-page"], False)])
+def test_the_option(monkeypatch: pytest.MonkeyPatch, arguments: list[str], page: bool) -> None:
+    found: list[Options] = []
+    monkeypatch.setattr("instructor_onnx.server.serve", lambda load, options: found.append(options))
+    assert cli.main(["serve", "instructor-mini", *arguments]) == 0
+    assert [options.page for options in found] == [page]
 
 
 def test_a_browser_is_asked_for_the_key_at_the_page_only(start: Start) -> None:
