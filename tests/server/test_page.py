@@ -466,6 +466,9 @@ def test_four_instructions_from_the_menu(opened: Open, shared_server: str, model
     np.testing.assert_array_equal(vectors_of(page), np.stack(wanted))
     assert page.inner_text("#stops").split("\n") == ["A by topic", "B by form", "C query", "D no instruction"]
     assert page.locator("#heatmaps canvas").count() == 4
+    listed = [each.inner_text() for each in page.locator(".neighbour .text").all()]
+    alone = [each.inner_text() for each in page.locator(".alone .text").all()]
+    assert sorted(alone) == sorted(text for text in listed if listed.count(text) == 1)
     for place in ("B, by form", "C, query", "D, no instruction", "A, by topic"):
         move(page)
         assert page.inner_text("#place") == place

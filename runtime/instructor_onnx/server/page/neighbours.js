@@ -11,7 +11,6 @@ export const COMPARED = 5; // of the sentence about all texts
 export function columns(result, chosen, onChoose) {
   const scores = result.units.map((unit) => similarities(unit, result.width, chosen));
   const lists = scores.map((each) => nearest(each, chosen, SHOWN));
-  const everywhere = lists.reduce((both, list) => both.filter((text) => list.includes(text)));
   return lists.map((list, at) => {
     const items = list.map((text) => {
       const bar = element("span", { className: "bar" }, element("span", {}));
@@ -24,7 +23,7 @@ export function columns(result, chosen, onChoose) {
         element("span", { className: "text" }, ...(result.labels ? [signIcon(result.signs.of[text]), " "] : []), result.texts[text]),
         ...(result.labels ? [element("span", { className: "unseen" }, `, ${result.labels[text]}`)] : []),
       );
-      const alone = !everywhere.includes(text);
+      const alone = lists.every((other) => other === list || !other.includes(text));
       if (alone) button.append(element("span", { className: "only" }, "only here"));
       button.addEventListener("click", () => onChoose(text));
       return element("li", { className: alone ? "alone" : "" }, button);
