@@ -52,6 +52,9 @@ def test_the_wheel_has_an_engine_inside(tmp_path: Path) -> None:
     }
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {"instructor_onnx/instructor-mini/manifest.json", "instructor_onnx/py.typed"} <= set(names)
+    page = {path.name for path in (PROJECT / "runtime/instructor_onnx/server/page").iterdir()}
+    assert "index.html" in page
+    assert {f"instructor_onnx/server/page/{name}" for name in page} <= set(names)
 
 
 def test_without_a_compiler_the_wheel_is_pure_and_says_so(without_compiler: tuple[zipfile.ZipFile, str]) -> None:

@@ -19,12 +19,14 @@ routes:
   POST /v1/embeddings  GET /v1/models                 as OpenAI's API; also "instruction": one, or a list for each
   POST /embed  POST /tokenize  GET /info  GET /health  as text-embeddings-inference; prompt_name names a preset
   GET /metrics  GET /openapi.json                      for Prometheus; what all of these take and answer
+  GET /                                                for browsers: what instructions do to your texts (--no-page)
 
 presets: named instructions, picked as the model "NAME:PRESET" or as prompt_name. --presets reads them from a file
 {"query": "Represent the question for retrieving supporting documents: ", ...}, --preset adds one.
 
 key: with INSTRUCTOR_ONNX_API_KEY in the environment, or --api-key-file (one key a line), every request but
-GET /health needs "Authorization: Bearer KEY". Neither shows in the list of processes.
+GET /health needs "Authorization: Bearer KEY"; a browser asks for it as a password. Neither shows in the list of
+processes.
 
 limits: a body too large is answered 413, an input that cannot be embedded 422, and when too much waits 429 with
 Retry-After. There is no TLS: put a reverse proxy before a server that others reach.
@@ -63,6 +65,7 @@ def add(commands: arguments.Commands) -> None:
         help="a further name that requests may be addressed to, where only this machine can reach the server and it "
         "has no key; may be given several times (any name may, where others can, or where it has a key)",
     )
+    command.add_argument("--no-page", action="store_false", dest="page", help="no page for browsers at /")
     command.add_argument("--access-log", action="store_true", help="a line on stderr for each request")
 
     request = command.add_argument_group("limits of a request")
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace) -> None:
         host=args.host,
         port=args.port,
         allowed_hosts=tuple(args.allowed_host),
+        page=args.page,
         model_names=tuple(args.served_model_name),
         presets=server.read_presets(args.presets, args.preset),
         api_keys=server.read_api_keys(args.api_key_file, os.environ.get(server.API_KEY)),

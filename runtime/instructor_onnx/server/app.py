@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from instructor_onnx import __version__
+from instructor_onnx.server import browser
 from instructor_onnx.server.errors import KINDS, ApiError, from_http, from_validation
 from instructor_onnx.server.metrics import Metrics
 from instructor_onnx.server.schemas import (
@@ -50,8 +51,8 @@ logger = logging.getLogger(__name__)
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
-    """The application. `lifespan` sets `app.state.loading`, the future of the `Service`."""
+def build_app(lifespan: Lifespan, metrics: Metrics, *, page: bool = True) -> FastAPI:
+    """The application. `lifespan` sets `app.state.loading`, the future of the `Service`; `page`: GET / has one."""
     app = FastAPI(
         title="instructor-onnx",
         version=__version__,
@@ -216,6 +217,13 @@ def build_app(lifespan: Lifespan, metrics: Metrics) -> FastAPI:
     async def prometheus() -> Response:
         """Figures in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    if page:
+        app.include_router(browser.files())
+
+        @app.get("/page/settings.json", include_in_schema=False)
+        async def settings(service: Ready) -> Response:
+            return _json(browser.settings(service))
 
     return app
 

@@ -41,13 +41,23 @@ class ApiError(Exception):
         message: what was wrong, and what to do.
         param: the field of the request that it is about.
         retry_after: seconds until it is worth another try.
+        challenge: how an unauthorized client is asked for its key.
     """
 
-    def __init__(self, kind: str, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        challenge: str = "Bearer",
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.param = param
         self.retry_after = retry_after
+        self.challenge = challenge
 
     def response(self, path: str) -> Response:
         """The answer on a route: OpenAI's shape below /v1, else that of text-embeddings-inference."""
@@ -60,7 +70,7 @@ class ApiError(Exception):
             content = {"error": message, "error_type": tei_type}
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         if self.kind == "unauthorized":
-            headers["WWW-Authenticate"] = "Bearer"
+            headers["WWW-Authenticate"] = self.challenge
         return Response(dumps(content), status_code=status, headers=headers, media_type="application/json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import time
 from collections.abc import Collection
@@ -18,6 +19,7 @@ from instructor_onnx.server.options import Options
 
 OPEN_ROUTES = ("/health",)  # probes have no key
 ROUTES = ("/v1/embeddings", "/v1/models", "/", "/embed", "/tokenize", "/info", "/health", "/metrics", "/openapi.json")
+BROWSER_CHALLENGE = 'Basic realm="instructor-onnx", charset="UTF-8"'
 LINGER = 5  # seconds in which a client that is refused may still send
 
 
@@ -36,6 +38,7 @@ class Gate:
         self._app = app
         self._hosts = hosts
         self._keys = [key.encode() for key in options.api_keys]
+        self._page = options.page
         self._payload_limit = options.payload_limit
         self._body_timeout = options.body_timeout
         self._metrics = metrics
@@ -104,12 +107,17 @@ class Gate:
     def _check_key(self, scope: Scope) -> None:
         if not self._keys or scope["path"] in OPEN_ROUTES:
             return
-        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        token = given.strip().encode("latin-1")
+        given = _key(scope, from_browsers=self._page)
         # every key is compared, in constant time: how long it takes says nothing
-        matches = [secrets.compare_digest(token, key) for key in self._keys]
-        if scheme.lower() != "bearer" or not any(matches):
-            raise ApiError("unauthorized", "Send a valid API key: the header `Authorization: Bearer KEY`.")
+        matches = [secrets.compare_digest(given or b"", key) for key in self._keys]
+        if given is None or not any(matches):
+            raise self._unauthorized(scope)
+
+    def _unauthorized(self, scope: Scope) -> ApiError:
+        if self._page and scope["method"] == "GET" and scope["path"] == "/":  # the browser asks its user, once
+            sentence = "This page needs the server's API key: any name will do, and the key is the password."
+            return ApiError("unauthorized", sentence, challenge=BROWSER_CHALLENGE)
+        return ApiError("unauthorized", "Send a valid API key: the header `Authorization: Bearer KEY`.")
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, or an error as soon as it is too large or too slow."""
@@ -160,6 +168,20 @@ class Gate:
             await asyncio.wait((answering,))
         else:
             answering.result()
+
+
+def _key(scope: Scope, *, from_browsers: bool) -> bytes | None:
+    """The key that a request comes with: a program's bearer token, or the password that a browser has asked for."""
+    headers = Headers(scope=scope)
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip().encode("latin-1")
+    # A browser sends the password by itself, also where another site's page asks: such a page may link here, not more.
+    own = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    if from_browsers and scheme.lower() == "basic" and (own or scope["method"] == "GET"):
+        with suppress(ValueError):  # no base64
+            return base64.b64decode(given.strip(), validate=True).partition(b":")[2]
+    return None
 
 
 async def _discard(receive: Receive) -> None:

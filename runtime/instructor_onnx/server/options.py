@@ -24,11 +24,12 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8080  # 0: any free one
     allowed_hosts: tuple[str, ...] = ()  # further names of a keyless server that only this machine can reach
+    page: bool = True  # GET / answers browsers with a page
 
     # Names: `model` in a request is one of these, or "NAME:PRESET".
     model_names: tuple[str, ...] = ()  # none: the bundle's own name
     presets: Mapping[str, str] = field(default_factory=dict)  # preset -> instruction
-    api_keys: tuple[str, ...] = ()  # a request needs one of them as its bearer token; none: it needs nothing
+    api_keys: tuple[str, ...] = ()  # a request needs one of them as its bearer token, a browser as its password
 
     # Limits of one request.
     payload_limit: int = 2_000_000  # bytes

@@ -44,7 +44,8 @@ class Server:
         self._socket = _listen(options.host, options.port)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        gate = Gate(build_app(self._lifespan, metrics), options, metrics, _hosts(options, host))
+        app = build_app(self._lifespan, metrics, page=options.page)
+        gate = Gate(app, options, metrics, _hosts(options, host))
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 gate,

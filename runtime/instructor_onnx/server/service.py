@@ -53,11 +53,9 @@ class Service:
         self.model_names = options.model_names or (model.manifest.model.name,)
         self.fingerprint = model.fingerprint
         self._default = model.instruction_of()
-        self._presets = {**model.prompts, **options.presets}
+        self.presets = {**model.prompts, **options.presets}
         self._instructions = dict.fromkeys(self.model_names, self._default) | {
-            f"{name}:{preset}": instruction
-            for name in self.model_names
-            for preset, instruction in self._presets.items()
+            f"{name}:{preset}": instruction for name in self.model_names for preset, instruction in self.presets.items()
         }
         self._metrics = metrics
         self._in_progress = 0
@@ -99,12 +97,12 @@ class Service:
         """The instruction of a preset, or of inputs without."""
         if name is None:
             return self._default
-        if name not in self._presets:
-            known = ", ".join(self._presets) or "none"
+        if name not in self.presets:
+            known = ", ".join(self.presets) or "none"
             raise ApiError(
                 "invalid", f"prompt_name: there is no preset {echoed(name)!r}; there are: {known}.", param="prompt_name"
             )
-        return self._presets[name]
+        return self.presets[name]
 
     async def embed(
         self,
