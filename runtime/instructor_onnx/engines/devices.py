@@ -20,9 +20,13 @@ from instructor_onnx.extras import pip_install
 OR_CPU = "or use device='cpu'."
 INSTALL_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 PROVIDER = "CUDAExecutionProvider"
-# tf32 off: it is onnxruntime's default, and would leave an fp32 model three digits.
-# Arena as requested: its default doubles, and the longest texts come first, so nothing is won by growing ahead.
-PROVIDER_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+PROVIDER_OPTIONS = {
+    "use_tf32": "0",  # on, it would leave an fp32 model three digits
+    # CUTLASS's attention and no other: cuDNN's, onnxruntime's choice from Hopper on, builds a plan of 40 to 400 ms for
+    # each shape and never gives one back (pytorch#191576); and short bf16 would run unfused.
+    "sdpa_kernel": "2",
+    # The arena's strategy is left at its doubling: grown as requested, it takes more with every new shape of a run.
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,14 @@ class Device:
 
     def __str__(self) -> str:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+def provider_options(device: Device) -> dict[str, str]:
+    """What onnxruntime's CUDA provider is told.
+
+    The first GPU is not named, as it is the default and onnxruntime 1.31 prints a warning wherever one is.
+    """
+    return PROVIDER_OPTIONS | ({"device_id": str(device.index)} if device.index else {})
 
 
 def import_onnxruntime() -> Any:

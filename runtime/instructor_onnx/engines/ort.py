@@ -68,7 +68,7 @@ class OnnxModel:
         on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
         if on_gpu:
-            providers.insert(0, (devices.PROVIDER, {"device_id": device.index} | devices.PROVIDER_OPTIONS))
+            providers.insert(0, (devices.PROVIDER, devices.provider_options(device)))
         try:
             # For any variant and device: int8 products run on the CPU wherever the rest does, and where there are none
             # the option does nothing.

@@ -180,6 +180,16 @@ def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, *providers: str, gpus: int
     return fake
 
 
+class TestProviderOptions:
+    def test_fp32_is_fp32_and_attention_is_cutlass(self) -> None:
+        found = devices.provider_options(Device("cuda"))
+        assert found == {"use_tf32": "0", "sdpa_kernel": "2"}
+
+    def test_only_a_gpu_that_is_not_the_first_is_named(self) -> None:
+        assert devices.provider_options(Device("cuda", 2)) == {"use_tf32": "0", "sdpa_kernel": "2", "device_id": "2"}
+        assert "device_id" not in devices.PROVIDER_OPTIONS
+
+
 class TestWhatIsMissing:
     def test_the_cpu_only_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake_onnxruntime(monkeypatch, CPU)
