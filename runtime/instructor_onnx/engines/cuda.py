@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 SEQUENCE_MULTIPLE = 8
 
 
-# Operators of the shape path: on a number or two, which are wanted on the CPU.
-SHAPE_PATH = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Range", "Concat"}
+# Operators that compute shapes: on a number or two, which are wanted on the CPU.
+SHAPE_PATH = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Range", "Concat", "Add", "Sub", "Mul"}
 
 
 class GpuOutOfMemoryError(MemoryError):

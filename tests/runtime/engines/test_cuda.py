@@ -365,7 +365,7 @@ class TestOpening:
         def part(provider: str, *operators: str) -> Any:
             return SimpleNamespace(ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=o) for o in operators])
 
-        parts = [part(CUDA, "MatMul"), part(CPU, "Squeeze"), part(CPU, "Softmax"), part(CPU, "Softmax", "Shape")]
+        parts = [part(CUDA, "MatMul"), part(CPU, "Squeeze", "Add"), part(CPU, "Softmax"), part(CPU, "Softmax")]
         session = SimpleNamespace(get_providers=lambda: [CUDA, CPU], get_provider_graph_assignment_info=lambda: parts)
         assert cuda.misplaced(session) == {"Softmax": 2}
         assert cuda.misplaced(SimpleNamespace(get_providers=lambda: [CUDA, CPU])) == {}  # an earlier onnxruntime
