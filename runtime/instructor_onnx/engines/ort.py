@@ -80,15 +80,10 @@ class OnnxModel:
                     options.add_session_config_entry("session.x64quantprecision", "1")
                 # Without the fallback to the CPU, in the midst of a run, that onnxruntime has for a failing provider.
                 session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
-                started = not on_gpu or devices.PROVIDER in session.get_providers()
             except Exception as error:  # onnxruntime's exceptions share no base but Exception
-                # A model for GPUs may be refused for want of the provider alone.
-                started = not on_gpu or _provider_starts(onnxruntime, providers)
-                if started:
-                    raise _refusal(onnxruntime, path, device, str(error)) from error
-        if not started:
-            reason = devices.not_started(onnxruntime, said.getvalue())
-            raise DeviceError(f"device='{device}': {reason}, {devices.OR_CPU}")
+                raise _refusal(onnxruntime, path, device, providers, said.getvalue(), str(error)) from error
+        if on_gpu and devices.PROVIDER not in session.get_providers():
+            raise _not_started(onnxruntime, device, said.getvalue())
         return cls(session, path, device, threads, sizes)
 
     @contextlib.contextmanager
@@ -202,23 +197,35 @@ def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
     return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
 
 
-def _provider_starts(onnxruntime: Any, providers: list[Any]) -> bool:
-    """Whether the first provider starts, asked with a model that any onnxruntime opens without it."""
-    session = onnxruntime.InferenceSession(saturation.PROBE, providers=providers, enable_fallback=0)
-    return providers[0][0] in session.get_providers()
-
-
-def _refusal(onnxruntime: Any, path: Path, device: Device, error: str) -> Exception:
-    """What to raise where onnxruntime does not open a model: the device's trouble, the memory's, else the model's."""
+def _refusal(onnxruntime: Any, path: Path, device: Device, providers: list[Any], said: str, error: str) -> Exception:
+    """What to raise where onnxruntime does not open a model: the memory's trouble, the device's, else the model's."""
+    on_gpu = device.kind == "cuda"
     if OUT_OF_MEMORY.search(error):
-        where = "the GPU" if device.kind == "cuda" else "this machine"
-        fix = "`nvidia-smi` shows who uses it; fp16 takes half of fp32's" if device.kind == "cuda" else "free some"
+        where = "the GPU" if on_gpu else "this machine"
+        fix = "`nvidia-smi` shows who uses it; fp16 takes half of fp32's" if on_gpu else "free some"
         return MemoryError(f"{path}: {where} has no memory for its weights ({fix}). onnxruntime: {error}")
-    if device.kind == "cuda" and (reason := devices.trouble(error)):
+    if on_gpu and (reason := devices.trouble(error)):
         return DeviceError(_unusable(device, reason, error))
+    # A model for GPUs may be refused for want of the provider alone.
+    if on_gpu and not _provider_starts(onnxruntime, providers):
+        return _not_started(onnxruntime, device, said + (error if "CUDA failure" in error else ""))
     return RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}")
 
 
+def _provider_starts(onnxruntime: Any, providers: list[Any]) -> bool:
+    """Whether the first provider starts, asked with a model that any onnxruntime opens without it."""
+    try:
+        session = onnxruntime.InferenceSession(saturation.PROBE, providers=providers, enable_fallback=0)
+    except Exception:  # CUDA's own, from within
+        return False
+    return providers[0][0] in session.get_providers()
+
+
+def _not_started(onnxruntime: Any, device: Device, said: str) -> DeviceError:
+    return DeviceError(f"device='{device}': {devices.not_started(onnxruntime, said)}, {devices.OR_CPU}")
+
+
 def _unusable(device: Device, reason: str, error: str) -> str:
-    said = " ".join(error.rpartition("Status Message: ")[2].split())
-    return f"device='{device}': {reason}, {devices.OR_CPU} onnxruntime says: {said}"
+    said = re.search(r"CUDA failure [^;]*|(?<=Status Message: )[\s\S]*", error)
+    what = " ".join((said.group() if said else error).split())
+    return f"device='{device}': {reason}, {devices.OR_CPU} onnxruntime says: {what}"
