@@ -15,6 +15,7 @@ from instructor_onnx.engines.devices import PROVIDER, import_onnxruntime
 from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.graph.fp32 import Fp32
 from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.precision import Precision
 from instructor_onnx_export.graph.t5 import write_graph
 
 from tests.cuda import stand_in
@@ -50,7 +51,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """instructor-mini's, a folder a variant."""
     folder = tmp_path_factory.mktemp("graphs")
     source = read_checkpoint(MINI)
-    precisions = {
+    precisions: dict[str, Precision] = {
         "fp32": Fp32(),
         "fp16": Half.fp16(source.config, source.weights),
         "bf16": Half.bf16(source.config, source.weights),
