@@ -9,8 +9,10 @@ checkpoint (random weights; "mini" is trained), its export with verification on 
 after the other; the tables of docs/benchmarks.md.
 
 Timed: tokens in host memory -> vectors in host memory, texts sorted by length, each rival in the better of two batch
-sizes, medians; "from strings" with tokenising. Not timed: loading and compiling. Memory is the device's: weights,
-activations and workspaces, without the CUDA context. Cosines are to torch's fp32 on the same texts.
+sizes, medians; "from strings" with tokenising. The first pass stands by itself: the mixed texts in batches of 16,384
+tokens, right after loading, with the kernels, plans and programs that it has to make; the other figures are warm. Not
+timed: loading. Memory is the device's: weights, activations and workspaces, without the CUDA context. Cosines are to
+torch's fp32 on the same texts.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
             continue
         if median(rounds, "latency_ms") is None:
             if error := rounds[-1].get("error"):
-                rows.append([LABELS[kind], precision, f"not measured: {error}", "", "", "", "", "", ""])
+                rows.append([LABELS[kind], precision, f"not measured: {error}", *[""] * 7])
             continue
         peak, tflops = peaks.get(precision), median(rounds, "long", "tflops")
         share = f"{100 * tflops / peak:.0f} %" if tflops and isinstance(peak, float) else ""
@@ -73,6 +73,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
                 _number(median(rounds, "mixed", "tokens_per_s"), scale=1e-3),
                 _number(median(rounds, "long", "texts_per_s")),
                 share,
+                _number(median(rounds, "first_pass_s"), 2),
                 _number(median(rounds, "memory_gb"), 2),
                 str(len([found for found in rounds if "error" not in found])),
             ]
@@ -87,6 +88,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
         "ktokens/s",
         "512 tokens, texts/s",
         "of the peak",
+        "first pass, mixed, s",
         "GB",
         "rounds",
     ]

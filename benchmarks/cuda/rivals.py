@@ -75,7 +75,9 @@ def main() -> int:
     used = _memory(step.device)
     rival = RIVALS[step.kind](step)
     found: dict[str, Any] = {"note": rival.note} if rival.note else {}
+    start = time.perf_counter()
     vectors = _pass(rival, mixed, PADDED_TOKENS[0])
+    found["first_pass_s"] = time.perf_counter() - start  # with the plans, kernels and programs that it has to make
     np.save(Path(step.folder) / f"{step.name}.npy", vectors)
     if step.speed:
         found["latency_ms"] = 1e3 * _median(lambda: _one(rival, short), warm=1 if few else 20, times=2 if few else 100)

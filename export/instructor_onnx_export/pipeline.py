@@ -28,6 +28,8 @@ from instructor_onnx.bundle import (
     check_hashes,
     describe_file,
 )
+from instructor_onnx.engines.cuda import GpuOutOfMemoryError
+from instructor_onnx.engines.devices import DeviceError
 from instructor_onnx.fields import MOST_TEXT, UNPRINTABLE
 from instructor_onnx.hub import HubOptions
 from instructor_onnx.inputs import Row
@@ -160,8 +162,8 @@ def verify_bundle(
             that do not run here stays.
 
     Returns:
-        What was measured, by variant and engine; nothing of the variants for CUDA where there is none. An engine that
-        is wrong here while another is right is told in a logged warning.
+        What was measured, by variant and engine; nothing of the variants for CUDA where it cannot be had. Where there
+        is a GPU, a logged warning says why; and one tells of an engine that is wrong here while another is right.
 
     Raises:
         BundleError: a file is missing or damaged.
@@ -188,7 +190,12 @@ def verify_bundle(
         raise _summed_up(failed)
     if record:
         _record(folder, checked)
-    return {name: variant.verification for name, variant in checked.variants.items() if engines(variant)}
+    # What was measured is a variant of its own; one that this machine cannot run is the manifest's still.
+    return {
+        name: variant.verification
+        for name, variant in checked.variants.items()
+        if variant is not manifest.variants[name]
+    }
 
 
 def _expected(source: Checkpoint, oracle: Oracle, stage: Stage) -> Expected:
@@ -251,7 +258,7 @@ def _verified(
 ) -> tuple[Manifest, Failures]:
     """The manifest with what was measured, without the variants that failed; and why those did.
 
-    A variant for a device that is not here stays as it is.
+    A variant for a device that is not here, or of no use, stays as it is; the latter is told in a logged warning.
     """
     variants: dict[str, Variant] = {}
     failed: Failures = {}
@@ -270,6 +277,9 @@ def _verified(
                 measured = measure(folder, name, here, expected, num_threads)
             for sentence in judge(VARIANTS[name], measured, min_cosine):
                 logger.warning("%s", sentence)
+        except (DeviceError, GpuOutOfMemoryError) as error:
+            variants[name] = variant
+            logger.warning("%s was not verified: %s", name, error)
         except (VerificationError, RuntimeError) as error:  # onnxruntime's: it may know this variant's operators alone
             failed[name] = error.with_traceback(None)  # which would keep the weights
         else:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from instructor_onnx import INSTRUCTOR, __version__, loading, model
 from instructor_onnx.bundle import InstructorOnnxError, Variant, Verification
-from instructor_onnx.engines import native, processor
-from instructor_onnx.engines.devices import Device, choose_device, import_onnxruntime
+from instructor_onnx.engines import devices, native, processor
+from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.engine import fits
 from instructor_onnx.inputs import Row
 
@@ -88,15 +88,13 @@ def ask_oracle(oracle: Oracle, rows: list[Row], on_row: Callable[[], object] = l
 
 
 def engines(variant: Variant) -> dict[str, str]:
-    """The engines that can run a variant on this machine, each with its device; none for a GPU's where there is none.
+    """The engines that run a variant on this machine, each with its device; none for a GPU's where there is none.
 
-    The native engine is one where an instruction set beyond scalar code passed its self-check.
+    Where there is one, opening the variant tells whether CUDA can be had. The native engine is one where an instruction
+    set beyond scalar code passed its self-check.
     """
     if "cpu" not in variant.devices:
-        try:
-            return {"onnxruntime": str(choose_device("cuda"))}
-        except RuntimeError:
-            return {}
+        return {"onnxruntime": "cuda"} if devices.visible_gpus() else {}
     fitting = fits(variant.weight_type, Device("cpu"))
     return {name: "cpu" for name in fitting if name != "native" or native.is_verified()}
 
@@ -111,6 +109,7 @@ def measure(
 
     Raises:
         VerificationError: the runtime makes other tokens of a row than the oracle.
+        DeviceError, GpuOutOfMemoryError: the GPU cannot be had for it.
     """
     measured = {}
     for engine, device in on.items():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from instructor_onnx.bundle import MANIFEST, BundleError, Manifest, check_hashes, size_of
+from instructor_onnx.engines.devices import DeviceError
 from instructor_onnx.engines.engine import missing_gpu
 from instructor_onnx.model import INSTRUCTOR
 
@@ -34,11 +35,15 @@ def check_bundle(folder: Path) -> Iterator[Checked]:
     opened = 0
     for name, variant in manifest.variants.items():
         verified = "" if variant.verification else "; not verified on a GPU yet"
+        not_opened = f"{name}: not opened, it is for {', '.join(variant.devices)} and"
         if reason := missing_gpu(variant):
-            devices = ", ".join(variant.devices)
-            yield Checked(False, f"{name}: not opened, it is for {devices} and {reason}{verified}")
+            yield Checked(False, f"{not_opened} {reason}{verified}")
             continue
-        model = INSTRUCTOR(folder, variant=name, device="cpu" if "cpu" in variant.devices else "cuda")
+        try:
+            model = INSTRUCTOR(folder, variant=name, device="cpu" if "cpu" in variant.devices else "cuda")
+        except DeviceError as error:
+            yield Checked(False, f"{not_opened} {error}{verified}")
+            continue
         vector = model.encode("instructor-onnx check")
         if vector.shape != (manifest.model.embedding_dim,) or not np.isfinite(vector).all():
             raise BundleError(f"{folder}: {name} gives no {manifest.model.embedding_dim} finite numbers. Export again.")

@@ -145,7 +145,11 @@ class GraphBuilder:
             vector = self.model.node("MatMul", vector, dense)
         if not self.config.normalize:
             return str(vector)
-        norm = self.model.node("ReduceL2", vector, self.model.constant([-1], np.int64), keepdims=1)
+        # Not ReduceL2, the one norm that onnxruntime leaves to cuDNN on a GPU: fp32 does without that library.
+        square = self.model.node("Mul", vector, vector)
+        norm = self.model.node(
+            "Sqrt", self.model.node("ReduceSum", square, self.model.constant([-1], np.int64), keepdims=1)
+        )
         return str(self.model.node("Div", vector, self.model.node("Max", norm, self.model.constant(1e-12, np.float32))))
 
     def total(self, hidden_states: str, mask: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from instructor_onnx.bundle import Model
+from instructor_onnx.engines import devices
 from instructor_onnx.engines.devices import Device, import_onnxruntime
 from instructor_onnx.engines.ort import INPUTS, Float32, Int64, OnnxModel, unpadded
 
@@ -23,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 # What the attention kernel wants a sequence to be a multiple of; other lengths run unfused.
 SEQUENCE_MULTIPLE = 8
+
+
+# Operators that compute shapes: on a number or two, which are wanted on the CPU.
+SHAPE_PATH = {"Shape", "Squeeze", "Unsqueeze", "Gather", "Range", "Concat", "Add", "Sub", "Mul"}
 
 
 class GpuOutOfMemoryError(MemoryError):
@@ -50,8 +56,23 @@ class CudaSession:
     def open(
         cls, path: Path, device: Device, num_threads: int | None = None, *, sizes: Model | None = None
     ) -> CudaSession:
-        """See `OnnxModel.open`."""
-        return cls(OnnxModel.open(path, device, num_threads, sizes))
+        """See `OnnxModel.open`; one run tells what a GPU lacks, as a missing cuDNN or kernel shows in none before.
+
+        Raises:
+            GpuOutOfMemoryError: there is no memory for 8 tokens.
+        """
+        session = cls(OnnxModel.open(path, device, num_threads, sizes))
+        ids = np.zeros((1, SEQUENCE_MULTIPLE), np.int64)
+        session.run(["sentence_embedding"], ids, ids + 1, ids + 1)
+        if elsewhere := misplaced(session._model.session):
+            logger.warning(
+                "%s: beside %s, this part runs on the CPU, with copies back and forth: %s. onnxruntime-gpu 1.31 leaves "
+                "nothing there: pip install -U 'onnxruntime-gpu[cuda,cudnn]'.",
+                path,
+                device,
+                ", ".join(f"{count} {operator}" for operator, count in elsewhere.items()),
+            )
+        return session
 
     def run(self, outputs: list[str], input_ids: Int64, attention_mask: Int64, pooling_mask: Int64) -> list[Float32]:
         """See `Session.run`; raises GpuOutOfMemoryError."""
@@ -149,6 +170,18 @@ class CudaSession:
                 )
                 waiting += _halves(piece)
         return results
+
+
+def misplaced(session: Any) -> dict[str, int]:
+    """The operators that a session for a GPU runs on the CPU, how often each, without those of the shape path.
+
+    None where onnxruntime does not tell (before 1.24).
+    """
+    if devices.PROVIDER not in session.get_providers() or not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    parts = session.get_provider_graph_assignment_info()
+    nodes = (node for part in parts if part.ep_name != devices.PROVIDER for node in part.get_nodes())
+    return dict(Counter(node.op_type for node in nodes if node.op_type not in SHAPE_PATH))
 
 
 def _memory_error(tokens: int, error: Exception) -> MemoryError:

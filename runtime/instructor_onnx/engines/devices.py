@@ -18,11 +18,41 @@ from typing import Any
 from instructor_onnx.extras import pip_install
 
 OR_CPU = "or use device='cpu'."
-INSTALL_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+LIBRARIES = "'onnxruntime-gpu[cuda,cudnn]'"  # cuBLAS comes with cuDNN
+INSTALL_LIBRARIES = f"pip install {LIBRARIES}"
 PROVIDER = "CUDAExecutionProvider"
-# tf32 off: it is onnxruntime's default, and would leave an fp32 model three digits.
-# Arena as requested: its default doubles, and the longest texts come first, so nothing is won by growing ahead.
-PROVIDER_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+PROVIDER_OPTIONS = {
+    "use_tf32": "0",  # on, it would leave an fp32 model three digits
+    # CUTLASS's attention and no other: cuDNN's, onnxruntime's choice from Hopper on, builds a plan of 40 to 400 ms for
+    # each shape and never gives one back (pytorch#191576); and short bf16 would run unfused.
+    "sdpa_kernel": "2",
+    # The arena is left to double, which may take more for few shapes; grown as requested, it goes on growing with new
+    # ones (traced, from one corpus to 60 calls: fp32 from 2.2 to 5.7 GB, where doubling stays within 4.5).
+}
+# What onnxruntime says where a GPU is of no use to it, as traced in 1.31.1, or CUDA itself; and what that means.
+TROUBLES = (
+    (r"cuDNN is unavailable|CUDNN_STATUS_NOT_INITIALIZED|libcudnn", f"cuDNN 9 cannot be loaded. {INSTALL_LIBRARIES}"),
+    (
+        r"BF16 .*requires Ampere",
+        "bf16 wants a GPU of compute capability 8.0 (Ampere) or later. Export with `--variants fp16`, which runs on "
+        "this one",
+    ),
+    (
+        r"no kernel image is available|invalid device function",
+        "this onnxruntime has no code for this GPU; 1.31's is for compute capability 7.5, 8.x, 9.0 and 12.x "
+        "(`nvidia-smi --query-gpu=compute_cap --format=csv` shows yours). Install a version that has it",
+    ),
+    (
+        r"driver version is insufficient|unsupported toolchain",
+        "the NVIDIA driver is too old for this onnxruntime's CUDA. Install a newer one (`nvidia-smi` shows which CUDA "
+        "a driver goes up to)",
+    ),
+)
+BF16_SINCE = (1, 24)  # of onnxruntime: 1.23 has no bf16 MultiHeadAttention for CUDA
+
+
+class DeviceError(RuntimeError):
+    """A GPU cannot be had, or not for this variant: says what is missing and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,14 @@ class Device:
 
     def __str__(self) -> str:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
+
+def provider_options(device: Device) -> dict[str, str]:
+    """What onnxruntime's CUDA provider is told.
+
+    The first GPU is not named, as it is the default and onnxruntime 1.31 prints a warning wherever one is.
+    """
+    return PROVIDER_OPTIONS | ({"device_id": str(device.index)} if device.index else {})
 
 
 def import_onnxruntime() -> Any:
@@ -54,7 +92,7 @@ def choose_device(device: str | None) -> Device:
 
     Raises:
         ValueError: a name that is no device.
-        RuntimeError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
+        DeviceError: CUDA was asked for and cannot be had, with what is missing; never falls back in silence.
     """
     if device is None:
         if visible_gpus() == 0:  # without importing onnxruntime, which is slow
@@ -70,7 +108,7 @@ def choose_device(device: str | None) -> Device:
         return Device("cpu")
     index = int(match.group(1) or 0)
     if reason := missing(import_onnxruntime(), index):
-        raise RuntimeError(f"device={device!r}: {reason}, {OR_CPU}")
+        raise DeviceError(f"device={device!r}: {reason}, {OR_CPU}")
     return Device("cuda", index)
 
 
@@ -81,7 +119,7 @@ def missing(onnxruntime: Any, index: int) -> str | None:
             reason = "onnxruntime and onnxruntime-gpu are both installed, and the CPU-only package hides the other"
         else:
             reason = "the installed onnxruntime is the CPU-only package"
-        return f"{reason}. pip uninstall -y onnxruntime onnxruntime-gpu; {pip_install('gpu')}"
+        return f"{reason}. pip uninstall -y onnxruntime onnxruntime-gpu; {pip_install('gpu')} {LIBRARIES}"
     count = visible_gpus()
     if count == 0:
         return (
@@ -113,13 +151,39 @@ def libraries_loaded(onnxruntime: Any) -> Iterator[io.StringIO]:
 
 
 def not_started(onnxruntime: Any, said: str) -> str:
-    """Why a session that should run on CUDA does not: onnxruntime leaves a provider out that it cannot start."""
+    """Why a session that should run on CUDA does not: onnxruntime leaves a provider out that it cannot start.
+
+    Args:
+        said: what it printed.
+    """
     version = getattr(onnxruntime, "cuda_version", "")
     wants = f" (it wants CUDA {version.split('.')[0]} and cuDNN 9)" if version else ""
+    if libraries := ", ".join(re.findall(r"Failed to load ([^\s:]+):", said)):
+        reason = f"{libraries} cannot be loaded"
+    else:
+        reason = "its libraries are missing or of another version, or the driver is too old"
     found = " ".join(said.split())
+    return f"onnxruntime {onnxruntime.__version__} could not start CUDA{wants}: {reason}. {INSTALL_LIBRARIES}" + (
+        f". onnxruntime says: {found}" if found else ""
+    )
+
+
+def trouble(error: str) -> str | None:
+    """What an error of onnxruntime means where it is the GPU's or its libraries', with what to do; None: it is not."""
+    return next((meaning for pattern, meaning in TROUBLES if re.search(pattern, error)), None)
+
+
+def too_old(version: str, weight_type: str) -> str | None:
+    """Why onnxruntime of that version cannot run such a variant on a GPU; None: it can.
+
+    >>> too_old("1.31.1", "bfloat16")
+    """
+    release = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if weight_type != "bfloat16" or release >= BF16_SINCE:
+        return None
     return (
-        f"onnxruntime {onnxruntime.__version__} could not start CUDA{wants}: its libraries are missing or of another "
-        f"version, or the driver is too old. {INSTALL_LIBRARIES}" + (f". onnxruntime says: {found}" if found else "")
+        f"bf16 wants onnxruntime-gpu {'.'.join(map(str, BF16_SINCE))} or later, which may want a later Python, and "
+        f"this is {version}. {INSTALL_LIBRARIES} -U, or export with `--variants fp16`, which runs on this one"
     )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from instructor_onnx.bundle import Manifest, Variant
 from instructor_onnx.engines import devices, native
 from instructor_onnx.engines.cuda import CudaSession
-from instructor_onnx.engines.devices import Device, import_onnxruntime
+from instructor_onnx.engines.devices import Device, DeviceError, import_onnxruntime
 from instructor_onnx.engines.ort import Session
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def why_not(engine: str) -> str | None:
 
 def missing_gpu(variant: Variant) -> str | None:
     """What this machine lacks for a variant that is for GPUs only; None: nothing, or the variant is for CPUs too."""
-    return None if "cpu" in variant.devices else devices.missing(import_onnxruntime(), 0)
+    if "cpu" in variant.devices:
+        return None
+    onnxruntime = import_onnxruntime()
+    return devices.missing(onnxruntime, 0) or devices.too_old(onnxruntime.__version__, variant.weight_type)
 
 
 def default_engine(weight_type: str, device: Device) -> str:
@@ -123,6 +126,8 @@ def open_engine(
                 raise
             logger.info("onnxruntime runs it: %s", error)
     if device.kind == "cuda":
+        if reason := devices.too_old(import_onnxruntime().__version__, weight_type):
+            raise DeviceError(f"variant={variant!r}: {reason}.")
         return CudaSession.open(path, device, num_threads, sizes=manifest.model)
     try:
         return Session.open(path, device, num_threads, even_tokens=weight_type == "int4", sizes=manifest.model)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from instructor_onnx.bundle import BundleError, Model
 from instructor_onnx.engines import devices, saturation
 from instructor_onnx.engines.cpus import thread_count
-from instructor_onnx.engines.devices import Device
+from instructor_onnx.engines.devices import Device, DeviceError
 
 if TYPE_CHECKING:
     from instructor_onnx.tokens import Tokens
@@ -52,7 +52,9 @@ class OnnxModel:
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
-            RuntimeError: onnxruntime refuses the model, or cannot start the device.
+            DeviceError: the GPU cannot be had.
+            MemoryError: there is none for the weights.
+            RuntimeError: onnxruntime refuses the model.
             ValueError: more threads than an engine takes.
         """
         threads = thread_count(num_threads)
@@ -60,7 +62,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: a library prints nothing
+        options.log_severity_level = 4  # fatal ones only: errors are raised, and a library prints nothing
         options.enable_mem_pattern = False  # a plan is kept for every new input shape, and texts are ragged
         # A spinning thread saves a wake-up per operator: on two idle cores 0.2 ms of a small model's 1 ms query, 0 to
         # 1 % of a base model's run. Beside one busy process, it costs a third to a half of the speed.
@@ -68,20 +70,20 @@ class OnnxModel:
         on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
         if on_gpu:
-            providers.insert(0, (devices.PROVIDER, {"device_id": device.index} | devices.PROVIDER_OPTIONS))
-        try:
-            # For any variant and device: int8 products run on the CPU wherever the rest does, and where there are none
-            # the option does nothing.
-            if saturation.saturates(onnxruntime):
-                options.add_session_config_entry("session.x64quantprecision", "1")
-            with devices.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
+            providers.insert(0, (devices.PROVIDER, devices.provider_options(device)))
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # for CudaSession
+        with devices.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
+            try:
+                # For any variant and device: int8 products run on the CPU wherever the rest does, and where there are
+                # none the option does nothing.
+                if saturation.saturates(onnxruntime):
+                    options.add_session_config_entry("session.x64quantprecision", "1")
                 # Without the fallback to the CPU, in the midst of a run, that onnxruntime has for a failing provider.
                 session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}") from error
+            except Exception as error:  # onnxruntime's exceptions share no base but Exception
+                raise _refusal(onnxruntime, path, device, providers, said.getvalue(), str(error)) from error
         if on_gpu and devices.PROVIDER not in session.get_providers():
-            reason = devices.not_started(onnxruntime, said.getvalue())
-            raise RuntimeError(f"device='{device}': {reason}, {devices.OR_CPU}")
+            raise _not_started(onnxruntime, device, said.getvalue())
         return cls(session, path, device, threads, sizes)
 
     @contextlib.contextmanager
@@ -92,6 +94,8 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             if OUT_OF_MEMORY.search(str(error)):
                 raise memory_error(tokens, error) from error
+            if self.device.kind == "cuda" and (reason := devices.trouble(str(error))):
+                raise DeviceError(_unusable(self.device, reason, str(error))) from error
             raise RuntimeError(
                 f"{self.path}: onnxruntime failed on a run of {tokens:,} tokens: {error}. `instructor-onnx check` "
                 "tells whether the bundle is whole; if it is, export the checkpoint again."
@@ -191,3 +195,37 @@ class Session:
 def unpadded(padded: Float32, lengths: Int64) -> list[Float32]:
     """The real tokens of each row; copies, as a view would keep the whole padded batch alive."""
     return [row[:length].copy() for row, length in zip(padded, lengths, strict=True)]
+
+
+def _refusal(onnxruntime: Any, path: Path, device: Device, providers: list[Any], said: str, error: str) -> Exception:
+    """What to raise where onnxruntime does not open a model: the memory's trouble, the device's, else the model's."""
+    on_gpu = device.kind == "cuda"
+    if OUT_OF_MEMORY.search(error):
+        where = "the GPU" if on_gpu else "this machine"
+        fix = "`nvidia-smi` shows who uses it; fp16 takes half of fp32's" if on_gpu else "free some"
+        return MemoryError(f"{path}: {where} has no memory for its weights ({fix}). onnxruntime: {error}")
+    if on_gpu and (reason := devices.trouble(error)):
+        return DeviceError(_unusable(device, reason, error))
+    # A model for GPUs may be refused for want of the provider alone.
+    if on_gpu and not _provider_starts(onnxruntime, providers):
+        return _not_started(onnxruntime, device, said + (error if "CUDA failure" in error else ""))
+    return RuntimeError(f"{path}: onnxruntime {onnxruntime.__version__} cannot open it: {error}")
+
+
+def _provider_starts(onnxruntime: Any, providers: list[Any]) -> bool:
+    """Whether the first provider starts, asked with a model that any onnxruntime opens without it."""
+    try:
+        session = onnxruntime.InferenceSession(saturation.PROBE, providers=providers, enable_fallback=0)
+    except Exception:  # CUDA's own, from within
+        return False
+    return providers[0][0] in session.get_providers()
+
+
+def _not_started(onnxruntime: Any, device: Device, said: str) -> DeviceError:
+    return DeviceError(f"device='{device}': {devices.not_started(onnxruntime, said)}, {devices.OR_CPU}")
+
+
+def _unusable(device: Device, reason: str, error: str) -> str:
+    said = re.search(r"CUDA failure [^;]*|(?<=Status Message: )[\s\S]*", error)
+    what = " ".join((said.group() if said else error).split())
+    return f"device='{device}': {reason}, {devices.OR_CPU} onnxruntime says: {what}"

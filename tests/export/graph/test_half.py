@@ -197,6 +197,23 @@ def test_unverified_where_there_is_no_gpu(half_bundle: Path, member: Path, capsy
     assert len(re.findall(r"^--  (?:fp16|bf16): not opened, it is for cuda.*not verified on a GPU", out, re.M)) == 2
 
 
+def test_a_gpu_without_cuda_leaves_variants_unverified(
+    half_bundle: Path, member: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver is there, onnxruntime's part is not: nothing is lost of an export, and the reason is told."""
+    if devices.PROVIDER in import_onnxruntime().get_available_providers():
+        pytest.skip("this onnxruntime has CUDA: tests/cuda covers it")
+    monkeypatch.setattr(devices, "visible_gpus", lambda: 1)
+    manifest = export(member, tmp_path / "b", variants=["fp32", "fp16"], show_progress=False)
+    assert manifest.variants["fp32"].verification
+    assert not manifest.variants["fp16"].verification
+    (record,) = caplog.records
+    assert re.match(r"fp16 was not verified: device='cuda': .*CPU-only package", record.getMessage())
+    caplog.clear()
+    assert set(verify_bundle(half_bundle, member, show_progress=False)) == {"fp32"}
+    assert [record.getMessage()[:21] for record in caplog.records] == ["fp16 was not verified", "bf16 was not verified"]
+
+
 def test_a_bundle_that_cannot_be_opened_here_is_no_success(
     half_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import torch
 from instructor_onnx import INSTRUCTOR, Manifest, loading
-from instructor_onnx.engines import devices, saturation
+from instructor_onnx.engines import cuda, devices, ort, saturation
+from instructor_onnx.engines import engine as engine_module
 from instructor_onnx.engines.cuda import SEQUENCE_MULTIPLE, CudaSession, GpuOutOfMemoryError
-from instructor_onnx.engines.devices import Device, choose_device
+from instructor_onnx.engines.devices import Device, DeviceError, choose_device
 from instructor_onnx.engines.ort import Session
 from instructor_onnx.tokens import Tokens
 
@@ -180,6 +181,16 @@ def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, *providers: str, gpus: int
     return fake
 
 
+class TestProviderOptions:
+    def test_fp32_is_fp32_and_attention_is_cutlass(self) -> None:
+        found = devices.provider_options(Device("cuda"))
+        assert found == {"use_tf32": "0", "sdpa_kernel": "2"}
+
+    def test_only_a_gpu_that_is_not_the_first_is_named(self) -> None:
+        assert devices.provider_options(Device("cuda", 2)) == {"use_tf32": "0", "sdpa_kernel": "2", "device_id": "2"}
+        assert "device_id" not in devices.PROVIDER_OPTIONS
+
+
 class TestWhatIsMissing:
     def test_the_cpu_only_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fake_onnxruntime(monkeypatch, CPU)
@@ -238,6 +249,126 @@ class TestWhatIsMissing:
         assert "Failed to load libcudnn.so.9" in message
         assert message.endswith("or use device='cpu'.")
         assert capsys.readouterr().out == ""
+
+
+# As traced on onnxruntime-gpu 1.31.1 without cuDNN, and on compute capability 7.5; the others are CUDA's own texts.
+TROUBLES = {
+    "Non-zero status code returned while running MultiHeadAttention node. Status Message: cuda_kernel.h:296 cuDNN is "
+    "unavailable or disabled for CUDA Execution Provider: dlopen failed for libcudnn.so: libcudnn.so: cannot open "
+    "shared object file": r"cuDNN 9 cannot be loaded\. pip install 'onnxruntime-gpu\[cuda,cudnn\]'",
+    "running MultiHeadAttention node. Status Message: BF16 Attention requires Ampere (sm_80)+ with BF16 support. This "
+    "GPU (Tesla T4, cc 7.5) is not supported.": "compute capability 8.0 .*--variants fp16.*Tesla T4",
+    "CUDA failure 209: no kernel image is available for execution on the device ; GPU=0": "no code for this GPU",
+    "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version": "driver is too old",
+}
+
+
+class TestOpening:
+    @staticmethod
+    def opening(monkeypatch: pytest.MonkeyPatch, session: Any) -> Any:
+        """What opens a model with the onnxruntime of `session`, which claims CUDA; its buffers are not on a GPU."""
+        import onnxruntime
+
+        buffer = SimpleNamespace(update_inplace=lambda host: None, data_ptr=lambda: 0)
+        fake = fake_onnxruntime(
+            monkeypatch,
+            CUDA,
+            CPU,
+            SessionOptions=onnxruntime.SessionOptions,
+            InferenceSession=session,
+            OrtValue=SimpleNamespace(ortvalue_from_numpy=lambda *arguments: buffer),
+        )
+        monkeypatch.setattr(cuda, "import_onnxruntime", lambda: fake)
+        monkeypatch.setattr(saturation, "saturates", lambda module: False)
+        return lambda: CudaSession.open(Path("b/fp16/model.onnx"), Device("cuda"))
+
+    @pytest.mark.parametrize("error", TROUBLES)
+    def test_what_shows_in_the_first_run_is_told_at_once(self, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+        def io_binding() -> Any:
+            raise RuntimeError(error)
+
+        session = SimpleNamespace(get_providers=lambda: [CUDA, CPU], io_binding=io_binding)
+        opening = self.opening(monkeypatch, lambda *arguments, **keywords: session)
+        with pytest.raises(DeviceError, match=rf"^device='cuda:0': .*{TROUBLES[error]}"):
+            opening()
+
+    def test_memory_that_is_short_for_weights_or_for_the_first_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def session(*arguments: Any, **keywords: Any) -> Any:
+            raise RuntimeError(OUT_OF_MEMORY[2])
+
+        monkeypatch.setattr(ort, "_provider_starts", lambda *arguments: True)
+        with pytest.raises(
+            MemoryError, match=r"b/fp16/model\.onnx: the GPU has no memory for its weights .*nvidia-smi"
+        ):
+            self.opening(monkeypatch, session)()
+
+        def io_binding() -> Any:
+            raise RuntimeError(OUT_OF_MEMORY[0])
+
+        started = SimpleNamespace(get_providers=lambda: [CUDA, CPU], io_binding=io_binding)
+        with pytest.raises(GpuOutOfMemoryError, match="no memory for a run of 8 tokens"):
+            self.opening(monkeypatch, lambda *arguments, **keywords: started)()
+
+    @pytest.mark.parametrize("starts", [False, True])
+    def test_the_provider_is_looked_for_before_the_model_is_blamed(
+        self, monkeypatch: pytest.MonkeyPatch, starts: bool
+    ) -> None:
+        """bf16 has no products on a CPU: without CUDA, onnxruntime refuses the model, not the device."""
+
+        def session(model: Any, *arguments: Any, **keywords: Any) -> Any:
+            if model is not saturation.PROBE:
+                raise RuntimeError("NOT_IMPLEMENTED : Could not find an implementation for Add(14) node")
+            return SimpleNamespace(get_providers=lambda: [CUDA, CPU] if starts else [CPU])
+
+        opening = self.opening(monkeypatch, session)
+        with pytest.raises(RuntimeError) as caught:
+            opening()
+        assert isinstance(caught.value, DeviceError) == (not starts)
+        expected = "cannot open it: NOT_IMPLEMENTED" if starts else "could not start CUDA: its libraries are missing"
+        assert expected in str(caught.value)
+
+    def test_the_library_that_is_missing_is_named(self) -> None:
+        said = "Failed to load libcublas.so.13: cannot open shared object file"
+        fake = SimpleNamespace(__version__="1.31.1", cuda_version="13.0")
+        assert "(it wants CUDA 13 and cuDNN 9): libcublas.so.13 cannot be loaded. pip" in devices.not_started(
+            fake, said
+        )
+
+    @pytest.mark.parametrize(
+        ("version", "weight_type", "runs"),
+        [
+            ("1.23.2", "bfloat16", False),
+            ("1.24.1", "bfloat16", True),
+            ("1.31.1", "bfloat16", True),
+            ("2.0.0.dev1", "bfloat16", True),
+            ("1.23.2", "float16", True),
+            ("1.21.0", "float32", True),
+        ],
+    )
+    def test_bf16_wants_an_onnxruntime_that_has_it(
+        self, bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str, weight_type: str, runs: bool
+    ) -> None:
+        assert (devices.too_old(version, weight_type) is None) == runs
+        fake_onnxruntime(monkeypatch, CUDA, CPU).__version__ = version
+        monkeypatch.setattr(engine_module, "import_onnxruntime", devices.import_onnxruntime)
+        manifest = Manifest.read(bundle)
+        half = dataclasses.replace(manifest.variants["fp32"], devices=("cuda",), weight_type=weight_type)
+        manifest = dataclasses.replace(manifest, variants={"half": half})
+        assert (engine_module.missing_gpu(half) is None) == runs
+        if not runs:
+            with pytest.raises(
+                DeviceError, match=r"variant='half': bf16 wants onnxruntime-gpu 1\.24 .*this is 1\.23\.2"
+            ):
+                engine_module.open_engine(manifest, "half", Path("x"), Device("cuda"), None, None)
+
+    def test_operators_left_on_the_cpu_are_told_of(self) -> None:
+        def part(provider: str, *operators: str) -> Any:
+            return SimpleNamespace(ep_name=provider, get_nodes=lambda: [SimpleNamespace(op_type=o) for o in operators])
+
+        parts = [part(CUDA, "MatMul"), part(CPU, "Squeeze", "Add"), part(CPU, "Softmax"), part(CPU, "Softmax")]
+        session = SimpleNamespace(get_providers=lambda: [CUDA, CPU], get_provider_graph_assignment_info=lambda: parts)
+        assert cuda.misplaced(session) == {"Softmax": 2}
+        assert cuda.misplaced(SimpleNamespace(get_providers=lambda: [CUDA, CPU])) == {}  # an earlier onnxruntime
 
 
 class TestPreferredVariant:
