@@ -85,6 +85,7 @@ def test_everything_is_in_the_file(compared: tuple[Path, list[str], Path]) -> No
         assert found["limits"]["int8"] > 1e9
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_nothing_again(
     compared: tuple[Path, list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_the_command_measures_every_variant(bundle: Path, tmp_path: Path, capsys
     assert {path.suffix for path in plots.iterdir()} >= {".svg"}
 
 
+@pytest.mark.slow
 def test_a_variant_for_gpus_is_named_and_not_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy, figures = Path(shutil.copytree(EMBEDDED["instructor-mini"], tmp_path / "copy")), tmp_path / "figures.json"
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -86,6 +87,7 @@ def no_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_onnxruntime")
 @pytest.mark.skipif(not native.is_verified(), reason="needs the native kernels")
+@pytest.mark.slow
 def test_what_runs_without_onnxruntime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "figures.json"
     command = ["bench", "instructor-mini", "--seconds", "0.001", "--threads", "1", "--quiet", "--json", str(figures)]
@@ -130,6 +132,7 @@ def test_a_process_that_was_killed_is_left_out(
     assert "Its process was killed, perhaps for want of memory." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_of_short_texts_is_measured_at_its_own_length(tmp_path: Path) -> None:
     copy, figures = Path(shutil.copytree(EMBEDDED["instructor-mini"], tmp_path / "copy")), tmp_path / "figures.json"
     manifest = json.loads((copy / "manifest.json").read_text())
