@@ -399,13 +399,11 @@ class Familiar:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise FileExistsError(f"{target}: exists. Name a folder that does not, or that is empty.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        try:
-            self._copy(beside)
-            beside.chmod(0o777 & ~_umask())
-            beside.replace(target)  # an empty folder may be there
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as beside:
+            folder = Path(beside) / target.name
+            folder.mkdir()  # with the modes that folders have here; the one around it is private
+            self._copy(folder)
+            folder.replace(target)  # an empty folder may be there
 
     save = save_pretrained  # an older name
 
@@ -450,7 +448,6 @@ class Familiar:
 
     def _copy(self, folder: Path) -> None:
         """The bundle's files, and nothing else that lies there; the variants that a hub download left out are not."""
-
         present = {
             name: variant
             for name, variant in self.manifest.variants.items()
@@ -491,9 +488,3 @@ class Familiar:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         instead = INSTEAD.get(name, "help(INSTRUCTOR) lists what there is, docs/sentence-transformers.md what it was")
         raise AttributeError(f"INSTRUCTOR has no {name!r}: {instead}.", name=name, obj=self)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -30,7 +30,6 @@ from tests.fuzz.mutate import change_json, change_text, damage, write_json
 from tests.fuzz.verdict import LONGEST_MESSAGE, Refused, Wrong
 from tests.server.conftest import PRESETS, is_ready, serving, wait_until
 
-Float32 = npt.NDArray[np.float32]
 TEXTS = ("a", "What rises in the hills?", "é ½\u2028ﷺ", "", "\0", "ab " * 400)
 IDS: tuple[list[int], ...] = ([5], [5, 6, 7, 1], [1], [0, 599], [13_999], [14_000], [-1], [])
 INSTRUCTIONS = ("", "Represent the question: ", "a b c", " ")
