@@ -7,6 +7,7 @@ The package is the real one: installed, or in the folder that INSTRUCTOR_ONNX_GP
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def test_the_attention_of_each_generation(package: Path, libraries: Path, graphs
     half = "unfused" if variant == "fp32" else "fused"
     expected = {"12": "unfused", "64": half, "128": half, "512": half}  # 12: why the runtime pads to a multiple of 8
     assert {length: attention(kernels) for length, kernels in found.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("fp16", ["Norm", "Relu", "Norm", "Split", "Attention"]),
+        ("bf16", ["Cast", "Norm", "Cast", "Relu", "Cast", "Norm", "Cast", "Split", "Attention"]),
+    ],
+)
+def test_the_passes_of_a_layer_beside_its_four_products(
+    package: Path, libraries: Path, graphs: Path, variant: str, expected: list[str]
+) -> None:
+    found, _ = stand_in.run(package, libraries, graphs / variant / "model.onnx", [64])
+    kernels = found["64"]
+    first, second, *_ = (place for place, name in enumerate(kernels) if FUSED in name)
+    passes = [re.search("SkipLayer(Norm)|Relu|Split|Attention|Cast", name) for name in kernels[first + 1 : second + 1]]
+    assert [match and (match[1] or match[0]) for match in passes] == expected
+    # Their squares are added up in fp32: what these kernels take as epsilon is a float.
+    norms = [name for name in kernels if "SkipLayerNorm" in name]
+    assert norms
+    assert all(name.endswith("fii") for name in norms)
 
 
 def without(libraries: Path, folder: Path, name: str) -> Path:

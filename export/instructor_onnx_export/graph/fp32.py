@@ -6,13 +6,15 @@ from onnx import TensorProto
 
 from instructor_onnx_export.graph.attention import Attention, StockAttention
 from instructor_onnx_export.graph.model_file import Float32, ModelWriter
+from instructor_onnx_export.graph.norm import Norm, StockNorm
 from instructor_onnx_export.graph.precision import Prepared
 
 
 class Fp32:
     """Products as they are."""
 
-    element_type = gain_type = int(TensorProto.FLOAT)
+    element_type = int(TensorProto.FLOAT)
+    norm: Norm = StockNorm()
     attention: Attention = StockAttention()
     batch_invariant = True
 

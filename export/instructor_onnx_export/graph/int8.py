@@ -8,6 +8,7 @@ from onnx import TensorProto
 
 from instructor_onnx_export.graph.attention import Attention, StockAttention
 from instructor_onnx_export.graph.model_file import MICROSOFT, Float32, ModelWriter
+from instructor_onnx_export.graph.norm import Norm, StockNorm
 from instructor_onnx_export.graph.precision import Prepared
 
 Int8 = npt.NDArray[np.int8]
@@ -26,7 +27,8 @@ class Int8PerRow:
     kernel of onnxruntime wants.
     """
 
-    element_type = gain_type = int(TensorProto.FLOAT)
+    element_type = int(TensorProto.FLOAT)
+    norm: Norm = StockNorm()
     attention: Attention = StockAttention()
     batch_invariant = True
 

@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from instructor_onnx_export.graph.attention import Attention
 from instructor_onnx_export.graph.model_file import Float32, ModelWriter
+from instructor_onnx_export.graph.norm import Norm
 
 
 class Prepared(NamedTuple):
@@ -26,12 +27,12 @@ class Precision(Protocol):
     """One way to write the products of a model."""
 
     element_type: int  # ONNX type that attention is computed from
-    gain_type: int  # ONNX type that a norm before a product is written in
+    norm: Norm
     attention: Attention
     batch_invariant: bool  # whether a row's numbers must be the same to the bit in any batch
 
     def embed(self, model: ModelWriter, name: str, table: Float32, input_ids: str) -> str:
-        """Rows of `table` [vocab, d_model] -> float [batch, sequence, d_model]."""
+        """Rows of `table` [vocab, d_model] -> [batch, sequence, d_model] of `norm`'s type."""
         ...
 
     def prepare(self, model: ModelWriter, x: str, element_type: int = TensorProto.FLOAT) -> Prepared:
@@ -47,7 +48,7 @@ class Precision(Protocol):
         ...
 
     def matmul(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> str:
-        """x @ weight; weight [in, out] -> float [..., out]."""
+        """x @ weight; weight [in, out] -> [..., out] of `norm`'s type."""
         ...
 
     def matmul_unscaled(self, model: ModelWriter, name: str, x: Prepared, weight: Float32) -> tuple[str, str | None]:

@@ -20,7 +20,6 @@ from instructor_onnx_export.checkpoint.names import (
     BIAS_BY_DISTANCE,
     DENSE,
     EMBEDDING,
-    EPSILON,
     FINAL_NORM,
     POSITION_BIAS,
     BlockNames,
@@ -81,14 +80,18 @@ class GraphBuilder:
 
     def encoder(self) -> str:
         """Hidden states after the final norm: [batch, sequence, d_model]."""
-        hidden_states = self.precision.embed(self.model, EMBEDDING, self._weight(EMBEDDING), "input_ids")
+        blocks = block_names(self.config)
+        total = self.precision.embed(self.model, EMBEDDING, self._weight(EMBEDDING), "input_ids")
         self.on_layer()
         shared = self.attention_inputs()
-        for names in block_names(self.config):
-            hidden_states = self.self_attention(names, hidden_states, shared)
-            hidden_states = self.feed_forward(names, hidden_states)
+        normed = self.precision.norm.alone(self.model, total, *self._gain(blocks[0].attention_norm))
+        for names, after in zip(blocks, [*(names.attention_norm for names in blocks[1:]), FINAL_NORM], strict=True):
+            update = self.self_attention(names, normed, shared)
+            total, normed = self._add(total, update, names.feed_forward_norm)
+            update = self.feed_forward(names, normed)
+            total, normed = self._add(total, update, after)
             self.on_layer()
-        return self.rms_norm(FINAL_NORM, hidden_states)
+        return self._float32(normed)
 
     def attention_inputs(self) -> tuple[str, ...]:
         """What every block's attention uses, made once a run: the position bias, and what hides padding.
@@ -110,29 +113,28 @@ class GraphBuilder:
         position_bias = self.model.node("Gather", table, clipped, axis=1)  # [heads, sequence, sequence]
         return self.precision.attention.shared(self.model, position_bias, element_type)
 
-    def self_attention(self, names: BlockNames, hidden_states: str, shared: tuple[str, ...]) -> str:
-        """hidden_states + attention(norm(hidden_states)) W_o."""
+    def self_attention(self, names: BlockNames, normed: str, shared: tuple[str, ...]) -> str:
+        """attention(normed) W_o."""
         heads, d_kv = self.config.num_heads, self.config.d_kv
         # One product for all three: [d_model, 3 * heads * d_kv].
         qkv_weight = np.concatenate([self._transposed(name) for name in (names.q, names.k, names.v)], axis=1)
-        normed = self._normed(names.attention_norm, hidden_states)
-        qkv = self.precision.project(self.model, names.qkv, normed, qkv_weight)
+        qkv = self.precision.project(self.model, names.qkv, self._prepared(normed), qkv_weight)
         context = self.precision.attention.context(self.model, qkv, shared, heads, d_kv)
         prepared = self.precision.prepare(self.model, context, self.precision.element_type)
-        return str(self.model.node("Add", hidden_states, self._product(names.o, prepared)))
+        return self._product(names.o, prepared)
 
-    def feed_forward(self, names: BlockNames, hidden_states: str) -> str:
-        """hidden_states + relu(norm(hidden_states) W_i) W_o, or with gelu(x W_0) * (x W_1) inside."""
-        normed = self._normed(names.feed_forward_norm, hidden_states)
+    def feed_forward(self, names: BlockNames, normed: str) -> str:
+        """relu(normed W_i) W_o, or with gelu(normed W_0) * (normed W_1) inside."""
+        x = self._prepared(normed)
         if names.gate is None:
             # ReLU commutes with a positive scale, so the row scale of the first product waits for the second.
-            inner, scale = self.precision.matmul_unscaled(self.model, names.wi, normed, self._transposed(names.wi))
+            inner, scale = self.precision.matmul_unscaled(self.model, names.wi, x, self._transposed(names.wi))
             prepared = self.precision.prepare_positive(self.model, self.model.node("Relu", inner), scale)
         else:
-            gate = self.gelu(self._product(names.gate, normed))
-            linear = self._product(names.wi, normed)
+            gate = self.gelu(self._float32(self._product(names.gate, x)))
+            linear = self._float32(self._product(names.wi, x))
             prepared = self.precision.prepare(self.model, self.model.node("Mul", gate, linear))
-        return str(self.model.node("Add", hidden_states, self._product(names.wo, prepared)))
+        return self._product(names.wo, prepared)
 
     def sentence_embedding(self, hidden_states: str) -> str:
         """Masked mean, Dense, Normalize: [batch, embedding_dim]."""
@@ -169,20 +171,6 @@ class GraphBuilder:
         )
         return str(self.model.node("Gather", running, self.model.constant(-1, np.int64), axis=1))
 
-    def rms_norm(self, name: str, x: str, gain_type: int = TensorProto.FLOAT) -> str:
-        """x / sqrt(mean(x^2) + eps) * gain, over the last axis; onnxruntime fuses this pattern into one kernel.
-
-        All is fp32 up to the gain, which makes the result one of `gain_type`.
-        """
-        square = self.model.node("Pow", x, self.model.constant(2, np.float32))
-        mean = self.model.node("ReduceMean", square, self.model.constant([-1], np.int64), keepdims=1)
-        epsilon = self.model.constant(self.config.layer_norm_epsilon, np.float32, EPSILON)
-        root = self.model.node("Sqrt", self.model.node("Add", mean, epsilon))
-        unit = self.model.node("Div", x, root)
-        if gain_type != TensorProto.FLOAT:
-            unit = self.model.node("Cast", unit, to=gain_type)
-        return str(self.model.node("Mul", unit, self.model.weight(name, self._weight(name), gain_type)))
-
     def gelu(self, x: str) -> str:
         """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): T5 v1.1's "gelu_new" (Hendrycks and Gimpel 2016)."""
         cube = self.model.node("Mul", x, self.model.node("Mul", x, x))
@@ -191,9 +179,20 @@ class GraphBuilder:
         one = self.model.node("Add", self.model.node("Tanh", inner), self.model.constant(1, np.float32))
         return str(self.model.node("Mul", x, self.model.node("Mul", one, self.model.constant(0.5, np.float32))))
 
-    def _normed(self, name: str, x: str) -> Prepared:
-        gain_type = self.precision.gain_type
-        return self.precision.prepare(self.model, self.rms_norm(name, x, gain_type), gain_type)
+    def _add(self, total: str, update: str, norm: str) -> tuple[str, str]:
+        """total + update, and its norm."""
+        return self.precision.norm.after_add(self.model, total, update, *self._gain(norm))
+
+    def _gain(self, name: str) -> tuple[str, Float32, float]:
+        return name, self._weight(name), self.config.layer_norm_epsilon
+
+    def _prepared(self, normed: str) -> Prepared:
+        return self.precision.prepare(self.model, normed, self.precision.norm.element_type)
+
+    def _float32(self, x: str) -> str:
+        """x, a product's or norm's."""
+        half = self.precision.norm.element_type != TensorProto.FLOAT
+        return str(self.model.node("Cast", x, to=TensorProto.FLOAT)) if half else x
 
     def _product(self, name: str, x: Prepared) -> str:
         return self.precision.matmul(self.model, name, x, self._transposed(name))

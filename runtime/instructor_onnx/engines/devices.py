@@ -49,6 +49,8 @@ TROUBLES = (
     ),
 )
 BF16_SINCE = (1, 24)  # of onnxruntime: 1.23 has no bf16 MultiHeadAttention for CUDA
+# Until then, a norm after a sum added up its squares in the type it reads, and fp16's overflow (onnxruntime#29034).
+FP32_SUMS_SINCE = (1, 27)
 
 
 class DeviceError(RuntimeError):
@@ -66,12 +68,17 @@ class Device:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
 
-def provider_options(device: Device) -> dict[str, str]:
-    """What onnxruntime's CUDA provider is told.
+def provider_options(device: Device, version: str) -> dict[str, str]:
+    """What the CUDA provider of onnxruntime `version` is told.
 
     The first GPU is not named, as it is the default and onnxruntime 1.31 prints a warning wherever one is.
     """
-    return PROVIDER_OPTIONS | ({"device_id": str(device.index)} if device.index else {})
+    options = dict(PROVIDER_OPTIONS)
+    if device.index:
+        options["device_id"] = str(device.index)
+    if _release(version) < FP32_SUMS_SINCE:
+        options["enable_skip_layer_norm_strict_mode"] = "1"
+    return options
 
 
 def import_onnxruntime() -> Any:
@@ -178,13 +185,16 @@ def too_old(version: str, weight_type: str) -> str | None:
 
     >>> too_old("1.31.1", "bfloat16")
     """
-    release = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if weight_type != "bfloat16" or release >= BF16_SINCE:
+    if weight_type != "bfloat16" or _release(version) >= BF16_SINCE:
         return None
     return (
         f"bf16 wants onnxruntime-gpu {'.'.join(map(str, BF16_SINCE))} or later, which may want a later Python, and "
         f"this is {version}. {INSTALL_LIBRARIES} -U, or export with `--variants fp16`, which runs on this one"
     )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _installed(distribution: str) -> bool:

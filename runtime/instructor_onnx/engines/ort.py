@@ -70,7 +70,7 @@ class OnnxModel:
         on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
         if on_gpu:
-            providers.insert(0, (devices.PROVIDER, devices.provider_options(device)))
+            providers.insert(0, (devices.PROVIDER, devices.provider_options(device, onnxruntime.__version__)))
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # for CudaSession
         with devices.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
             try:

@@ -40,7 +40,7 @@ def test_a_made_checkpoint_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     before = (tmp_path / "ck/model.safetensors").stat().st_mtime_ns
     work.make_checkpoint("base", tmp_path / "ck")
     assert (tmp_path / "ck/model.safetensors").stat().st_mtime_ns == before
-    assert fitted_shifts(source.config, source.weights)
+    assert fitted_shifts(source.config, source.weights).weights
 
 
 def test_operations_of_base_are_two_a_weight_and_token() -> None:

@@ -26,7 +26,7 @@ from instructor_onnx_export import RangeError, export, verify_bundle
 from instructor_onnx_export.checkpoint.read import Checkpoint, read_checkpoint
 from instructor_onnx_export.graph.attention import Attention, MultiHeadAttention, StockAttention
 from instructor_onnx_export.graph.fp32 import Fp32
-from instructor_onnx_export.graph.half import LARGEST, Half, Shift, fitted_shifts
+from instructor_onnx_export.graph.half import LARGEST, Half, Shifts, fitted_shifts
 from instructor_onnx_export.graph.t5 import write_graph
 from instructor_onnx_export.verify import cosines, probe_rows
 from onnx import TensorProto
@@ -102,7 +102,7 @@ def test_weights_that_overflow_naive_fp16_do_not_overflow_ours(
     source = read_checkpoint(base_checkpoint)
     weights = scaled(source, factors)
     write_graph(tmp_path / "fp32", source.config, weights, Fp32())
-    write_graph(tmp_path / "naive", source.config, weights, Half(TensorProto.FLOAT16, MultiHeadAttention(), {}))
+    write_graph(tmp_path / "naive", source.config, weights, Half(TensorProto.FLOAT16, MultiHeadAttention(), Shifts()))
     write_graph(tmp_path / "ours", source.config, weights, Half.fp16(source.config, weights))
     inputs = feeds(bundle, ROWS)
     (expected,) = Session.open(tmp_path / "fp32/model.onnx", Device("cpu")).run(
@@ -128,19 +128,20 @@ def test_no_input_passes_the_bounds(tmp_path: Path, gated: bool) -> None:
         gate, first, second = (weights[f"{dense}.{name}.weight"] for name in names)
         directions = torch.cat([first * gain, -first * gain, gate * gain])
         rows = directions / directions.norm(dim=1, keepdim=True) * source.config.d_model**0.5 * gain
-        inner, outer = shifts[f"{dense}.{names[1]}.weight"], shifts[f"{dense}.wo.weight"]
-        assert outer.undo == inner.fold + outer.fold > 0
-        hidden = rows @ first.T / 2**inner.fold
+        inner, outer = shifts.weights[f"{dense}.{names[1]}.weight"], shifts.weights[f"{dense}.wo.weight"]
+        assert shifts.total == inner + outer > 0
+        hidden = rows @ first.T / 2**inner
         if gated:
             hidden = torch.nn.functional.gelu(rows @ gate.T, approximate="tanh") * hidden
         hidden = hidden if gated else hidden.relu()
         assert hidden.abs().max() <= LARGEST
-        assert (hidden @ second.T / 2**outer.fold).abs().max() <= LARGEST
+        assert (hidden @ second.T / 2**outer).abs().max() <= LARGEST
 
 
 def test_ordinary_weights_need_no_shift(base_checkpoint: Path) -> None:
     source = read_checkpoint(base_checkpoint)
-    assert set(fitted_shifts(source.config, source.weights).values()) == {Shift()}
+    shifts = fitted_shifts(source.config, source.weights)
+    assert {shifts.total, *shifts.weights.values()} == {0}
 
 
 @pytest.mark.parametrize("name", ["shared.weight", "encoder.block.1.layer.0.SelfAttention.k.weight"])
@@ -158,7 +159,8 @@ def test_operators_types_and_weights(half_bundle: Path, variant: str) -> None:
     assert {opset.domain: opset.version for opset in model.opset_import} == {"": 18, "com.microsoft": 1}
     assert model.ir_version <= 10  # what onnxruntime 1.20 reads
     layers = Manifest.read(half_bundle).model.num_layers
-    assert [node.op_type for node in model.graph.node if node.domain] == ["MultiHeadAttention"] * layers
+    norm = "SkipSimplifiedLayerNormalization"
+    assert [node.op_type for node in model.graph.node if node.domain] == ["MultiHeadAttention", norm, norm] * layers
     large = {tensor.name: tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2}
     halves = {name for name, data_type in large.items() if data_type == element_type}
     assert large.keys() - halves <= {"dense.linear.weight"}  # Dense is fp32

@@ -13,7 +13,7 @@ from instructor_onnx_export import CheckpointError, RangeError, export
 from instructor_onnx_export.checkpoint.read import read_checkpoint
 from instructor_onnx_export.graph.attention import MultiHeadAttention
 from instructor_onnx_export.graph.fp32 import Fp32
-from instructor_onnx_export.graph.half import Half
+from instructor_onnx_export.graph.half import Half, Shifts
 from instructor_onnx_export.graph.int4 import Int4Blocks, quantize_blocks
 from instructor_onnx_export.graph.int8 import Int8PerRow, quantize
 from instructor_onnx_export.graph.model_file import ModelWriter
@@ -84,7 +84,7 @@ def test_the_largest_scale_of_int4() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     "precision",
-    [Fp32(), Int8PerRow(), Half(TensorProto.BFLOAT16, MultiHeadAttention(), {})],
+    [Fp32(), Int8PerRow(), Half(TensorProto.BFLOAT16, MultiHeadAttention(), Shifts())],
     ids=["fp32", "int8", "bf16"],
 )
 def test_no_precision_hides_it(precision: Precision, value: float, base_checkpoint: Path, tmp_path: Path) -> None:

@@ -183,12 +183,18 @@ def fake_onnxruntime(monkeypatch: pytest.MonkeyPatch, *providers: str, gpus: int
 
 class TestProviderOptions:
     def test_fp32_is_fp32_and_attention_is_cutlass(self) -> None:
-        found = devices.provider_options(Device("cuda"))
+        found = devices.provider_options(Device("cuda"), "1.31.1")
         assert found == {"use_tf32": "0", "sdpa_kernel": "2"}
 
     def test_only_a_gpu_that_is_not_the_first_is_named(self) -> None:
-        assert devices.provider_options(Device("cuda", 2)) == {"use_tf32": "0", "sdpa_kernel": "2", "device_id": "2"}
+        found = devices.provider_options(Device("cuda", 2), "1.31.1")
+        assert found == {"use_tf32": "0", "sdpa_kernel": "2", "device_id": "2"}
         assert "device_id" not in devices.PROVIDER_OPTIONS
+
+    @pytest.mark.parametrize(("version", "told"), [("1.21.0", True), ("1.26.0", True), ("1.27.0", False)])
+    def test_squares_are_added_up_in_fp32_by_any_version(self, version: str, told: bool) -> None:
+        found = devices.provider_options(Device("cuda"), version)
+        assert found.get("enable_skip_layer_norm_strict_mode") == ("1" if told else None)
 
 
 class TestWhatIsMissing:
