@@ -5,13 +5,16 @@ BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 KERNELS = $(wildcard kernels/CMakeLists.txt kernels/include/*.h kernels/src/*.* kernels/src/isa/*.*)
 CPP = $(wildcard kernels/include/* kernels/src/*.[hc]* kernels/src/isa/* wheels/*.c benchmarks/cores/*.[hc]* tests/kernels/*.[hc]* tests/kernels/emulation/*)
 
+# Two files of tests at a time; a file's tests stay together, as they share what they build.
+IN_PARALLEL = -n 2 --dist loadfile
+
 .PHONY: demo test check lint format fuzz soak quality bench figures mini wheels clean
 
 test: $(VENV)/installed  ## the tests but for the slow ones; those that need ../shared or a GPU skip visibly without it
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow"
 
 check: lint test  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check
