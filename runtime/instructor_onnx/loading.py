@@ -42,6 +42,7 @@ def load(
     device: str | None,
     engine: str | None,
     num_threads: int | None,
+    cuda_graphs: bool,
     options: hub.HubOptions,
 ) -> Loaded:
     """See `INSTRUCTOR`, whose arguments and errors these are."""
@@ -66,7 +67,8 @@ def load(
             name,
             folder,
         )
-    return Loaded(folder, manifest, name, tokenizer, open_engine(manifest, name, files[0], chosen, engine, num_threads))
+    opened = open_engine(manifest, name, files[0], chosen, engine, num_threads, cuda_graphs)
+    return Loaded(folder, manifest, name, tokenizer, opened)
 
 
 def embedded(name_or_path: str | os.PathLike[str]) -> Path | None:

@@ -52,6 +52,8 @@ class INSTRUCTOR(Familiar):
             variant and its self-check passed on this machine, else onnxruntime.
         num_threads: CPU threads of one run; None: what affinity and container quota allow.
         token_budget: most tokens of one run, padding counted; None: the engine's default.
+        cuda_graphs: on a GPU, record runs of up to 1,024 tokens as CUDA graphs and replay them, which spares a text
+            alone the launches of a hundred kernels; False: run them all alike.
         revision, token, cache_folder, local_files_only: as in huggingface_hub, for an id.
         prompts: instructions by name, beside those that the bundle has, as {"query": ..., "document": ...}.
         default_prompt_name: of the prompt for rows without an instruction; None: the bundle's, if any.
@@ -82,6 +84,7 @@ class INSTRUCTOR(Familiar):
         engine: str | None = None,
         num_threads: int | None = None,
         token_budget: int | None = None,
+        cuda_graphs: bool = True,
         revision: str | None = None,
         token: str | bool | None = None,
         cache_folder: str | os.PathLike[str] | None = None,
@@ -98,7 +101,7 @@ class INSTRUCTOR(Familiar):
             if value is not None:
                 _check_positive(name, value)
         options = hub.HubOptions(revision, token, cache_folder, local_files_only)
-        loaded = load(model_name_or_path, variant, _device_name(device), engine, num_threads, options)
+        loaded = load(model_name_or_path, variant, _device_name(device), engine, num_threads, cuda_graphs, options)
         self.folder, self.manifest, self.variant, self._tokenizer, self._engine = loaded
         self._token_budget = token_budget or self._engine.token_budget
         self._max_seq_length = self.manifest.model.max_seq_length
@@ -120,6 +123,7 @@ class INSTRUCTOR(Familiar):
             "engine": engine,
             "num_threads": num_threads,
             "token_budget": token_budget,
+            "cuda_graphs": cuda_graphs,
             **dataclasses.asdict(options),
         }
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,24 @@ def otherwise(name: str) -> str:
     return OTHERWISE.format(name=name, body="static int made; *first = &made; " if "Create" in name else "")
 
 
-def run(package: Path, libraries: Path, graph: Path, lengths: list[int], batch: int = 4, **settings: int) -> Any:
+def run(
+    package: Path,
+    libraries: Path,
+    graph: Path,
+    lengths: list[int],
+    batch: int = 4,
+    twice: bool = False,
+    **settings: int,
+) -> Any:
     """Open `graph` through the runtime, in a process of its own, and run it at each of `lengths`.
 
     Args:
+        twice: embed texts of each length twice, as `encode` would: recorded, then replayed.
         settings: `sm`, `memory`, as stand_in.c has them.
 
     Returns:
         By length, the kernels of the run; or, of an error, its type, a colon and its sentence. And what was printed.
+        Of `twice`: by length, how many events of each kind, of the first run and of the second; by "end", after all.
     """
     log = libraries / "log"
     log.write_bytes(b"")
@@ -73,7 +83,7 @@ def run(package: Path, libraries: Path, graph: Path, lengths: list[int], batch: 
         "LD_LIBRARY_PATH": str(libraries),
         "PYTHONPATH": os.pathsep.join([str(package), *sys.path]),
     }
-    command = [sys.executable, __file__, str(graph), str(batch), *map(str, lengths)]
+    command = [sys.executable, __file__, str(graph), str(batch), "twice" if twice else "once", *map(str, lengths)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     *printed, found = done.stdout.splitlines()
     return json.loads(found), "\n".join(printed) + done.stderr
@@ -84,19 +94,34 @@ def main() -> None:
     import numpy as np
     from instructor_onnx.engines.cuda import CudaSession
     from instructor_onnx.engines.devices import Device
+    from instructor_onnx.tokens import Tokens
 
-    graph, batch, *lengths = sys.argv[1:]
+    graph, batch, times, *lengths = sys.argv[1:]
     log = Path(os.environ["STAND_IN_LOG"])
-    kernels = {}
+    rows = np.arange(int(batch))
+    found: Any = {}
+
+    def events(run: Any) -> list[list[str]]:
+        before = log.stat().st_size
+        run()
+        return [line.split() for line in log.read_text(encoding="utf-8")[before:].splitlines()]
+
     try:
         session = CudaSession.open(Path(graph), Device("cuda"), 1)
-        for length in lengths:
-            before = log.stat().st_size
-            ones = np.ones((int(batch), int(length)), np.int64)
-            session.run(["sentence_embedding"], ones, ones, ones)
-            lines = log.read_text(encoding="utf-8")[before:].splitlines()
-            kernels[length] = [line.split()[1] for line in lines if line.startswith("kernel")]
-        found: Any = kernels
+        for length in map(int, lengths):
+            if times == "once":
+                ones = np.ones((len(rows), length), np.int64)
+                happened = events(lambda: session.run(["sentence_embedding"], ones, ones, ones))  # noqa: B023
+                found[length] = [event[1] for event in happened if event[0] == "kernel"]
+            else:
+                starts = np.zeros(len(rows), np.int64)
+                offsets = np.arange(len(rows) + 1) * length
+                tokens = Tokens(np.ones(offsets[-1], np.int32), offsets, starts, 0)
+                runs = [events(lambda: session.sentence_embeddings(tokens, rows)) for _ in range(2)]  # noqa: B023
+                found[length] = [Counter(event[0] for event in happened) for happened in runs]
+        if times == "twice":
+            held = session._model.session
+            found["end"] = Counter(event[0] for event in events(lambda: held.release_captured_graph(0)))
     except (MemoryError, RuntimeError) as error:
         found = f"{type(error).__name__}: {error}"
     print(json.dumps(found))  # noqa: T201

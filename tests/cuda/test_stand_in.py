@@ -104,6 +104,24 @@ def test_the_passes_of_a_layer_beside_its_four_products(
     assert all(name.endswith("fii") for name in norms)
 
 
+@pytest.mark.parametrize("variant", ["fp32", "fp16", "bf16"])
+def test_small_runs_are_recorded_once_a_shape_and_replayed(
+    package: Path, libraries: Path, graphs: Path, variant: str
+) -> None:
+    found, printed = stand_in.run(
+        package, libraries, graphs / variant / "model.onnx", [30, 64, 20, 600, 5], batch=1, twice=True
+    )
+    assert printed == ""
+    kernels = found["600"][1]["kernel"]
+    # Two ordinary runs for what they allocate, one that is recorded, and its first replay.
+    recorded, replayed = {"kernel": 3 * kernels, "record": 1, "replay": 1}, {"replay": 1}
+    expected = {"30": [recorded, replayed], "64": [recorded, replayed]}
+    expected |= {length: [replayed, replayed] for length in ("20", "5")}  # as 30; as the text of its opening
+    assert {length: found[length] for length in expected} == expected
+    assert not {"record", "replay"} & set(found["600"][0])  # too long to be recorded
+    assert found["end"] == {}  # `release_captured_graph` gave nothing back: why the shapes are few
+
+
 def without(libraries: Path, folder: Path, name: str) -> Path:
     """A copy in which one library is an empty file, so that none of the system's is found in its place."""
     shutil.copytree(libraries, folder / "libraries")

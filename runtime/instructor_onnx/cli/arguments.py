@@ -46,6 +46,12 @@ def add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     model.add_argument("--threads", type=threads, metavar="N", help="CPU threads (default: all this process may use)")
     model.add_argument(
+        "--no-cuda-graphs",
+        dest="cuda_graphs",
+        action="store_false",
+        help="on a GPU, do not record and replay small runs, which spares a text alone many launches",
+    )
+    model.add_argument(
         "--max-seq-length",
         type=positive,
         metavar="N",
@@ -63,6 +69,7 @@ def open_model(args: argparse.Namespace, *, token_budget: int | None = None) -> 
         engine=args.engine,
         num_threads=args.threads,
         token_budget=token_budget,
+        cuda_graphs=args.cuda_graphs,
         **hub_options(args),
     )
     if args.max_seq_length is not None:

@@ -68,7 +68,7 @@ class Device:
         return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
 
-def provider_options(device: Device, version: str) -> dict[str, str]:
+def provider_options(device: Device, version: str, *, cuda_graphs: bool = False) -> dict[str, str]:
     """What the CUDA provider of onnxruntime `version` is told.
 
     The first GPU is not named, as it is the default and onnxruntime 1.31 prints a warning wherever one is.
@@ -78,6 +78,8 @@ def provider_options(device: Device, version: str) -> dict[str, str]:
         options["device_id"] = str(device.index)
     if _release(version) < FP32_SUMS_SINCE:
         options["enable_skip_layer_norm_strict_mode"] = "1"
+    if cuda_graphs:
+        options["enable_cuda_graph"] = "1"
     return options
 
 

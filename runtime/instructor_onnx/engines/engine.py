@@ -114,7 +114,13 @@ def default_engine(weight_type: str, device: Device) -> str:
 
 
 def open_engine(
-    manifest: Manifest, variant: str, path: Path, device: Device, name: str | None, num_threads: int | None
+    manifest: Manifest,
+    variant: str,
+    path: Path,
+    device: Device,
+    name: str | None,
+    num_threads: int | None,
+    cuda_graphs: bool = True,
 ) -> Engine:
     """Open the model `path` of a variant on the engine of that name; None: on the default, if that knows the model."""
     weight_type = manifest.variants[variant].weight_type
@@ -128,7 +134,7 @@ def open_engine(
     if device.kind == "cuda":
         if reason := devices.too_old(import_onnxruntime().__version__, weight_type):
             raise DeviceError(f"variant={variant!r}: {reason}.")
-        return CudaSession.open(path, device, num_threads, sizes=manifest.model)
+        return CudaSession.open(path, device, num_threads, sizes=manifest.model, cuda_graphs=cuda_graphs)
     try:
         return Session.open(path, device, num_threads, even_tokens=weight_type == "int4", sizes=manifest.model)
     except ImportError as error:

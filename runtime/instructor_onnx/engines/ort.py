@@ -43,12 +43,15 @@ class OnnxModel:
     sizes: Model | None
 
     @classmethod
-    def open(cls, path: Path, device: Device, num_threads: int | None, sizes: Model | None) -> OnnxModel:
+    def open(
+        cls, path: Path, device: Device, num_threads: int | None, sizes: Model | None, *, cuda_graphs: bool = False
+    ) -> OnnxModel:
         """Open `path` on `device`.
 
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
             sizes: of the bundle's manifest: what a run gives must have them. None: it may have any.
+            cuda_graphs: runs can be recorded; those of other options than cuda_graphs.py's are, too.
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
@@ -70,7 +73,8 @@ class OnnxModel:
         on_gpu = device.kind == "cuda"
         providers: list[Any] = ["CPUExecutionProvider"]
         if on_gpu:
-            providers.insert(0, (devices.PROVIDER, devices.provider_options(device, onnxruntime.__version__)))
+            told = devices.provider_options(device, onnxruntime.__version__, cuda_graphs=cuda_graphs)
+            providers.insert(0, (devices.PROVIDER, told))
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # for CudaSession
         with devices.libraries_loaded(onnxruntime) if on_gpu else contextlib.nullcontext(io.StringIO()) as said:
             try:
