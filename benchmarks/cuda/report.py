@@ -59,7 +59,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
             continue
         if median(rounds, "latency_ms") is None:
             if error := rounds[-1].get("error"):
-                rows.append([LABELS[kind], precision, f"not measured: {error}", *[""] * 7])
+                rows.append([LABELS[kind], precision, f"not measured: {error}", *[""] * 8])
             continue
         peak, tflops = peaks.get(precision), median(rounds, "long", "tflops")
         share = f"{100 * tflops / peak:.0f} %" if tflops and isinstance(peak, float) else ""
@@ -69,6 +69,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
                 LABELS[kind] + notes,
                 precision,
                 _number(median(rounds, "latency_ms"), 2),
+                _number(median(rounds, "latency_launched_ms"), 2),
                 _number(median(rounds, "mixed", "texts_per_s")),
                 _number(median(rounds, "mixed", "tokens_per_s"), scale=1e-3),
                 _number(median(rounds, "long", "texts_per_s")),
@@ -84,6 +85,7 @@ def _rivals(title: str, rivals: dict[str, list[dict[str, Any]]], peaks: dict[str
         "",
         "",
         "32 tokens, ms",
+        "without CUDA graphs",
         "mixed, texts/s",
         "ktokens/s",
         "512 tokens, texts/s",

@@ -27,6 +27,7 @@ from instructor_onnx.vectors import Form, normalize
 
 Float32 = npt.NDArray[np.float32]
 LongTexts = Literal["cut", "mean", "chunks", "late_chunks"]
+LONG_TEXTS = get_args(LongTexts)
 Span = tuple[int, int]
 
 LATE = 128  # tokens of a late chunk where none are named: with all that fit, each window would be one
@@ -52,8 +53,8 @@ class Cuts:
     chunk_overlap: int = 0
 
     def __post_init__(self) -> None:
-        if self.long_texts not in get_args(LongTexts):
-            allowed = ", ".join(map(repr, get_args(LongTexts)))
+        if self.long_texts not in LONG_TEXTS:
+            allowed = ", ".join(map(repr, LONG_TEXTS))
             raise ValueError(f"long_texts: found {self.long_texts!r}, expected one of {allowed}.")
         if self.tokens_per_chunk is not None:
             _check_whole("tokens_per_chunk", self.tokens_per_chunk, 1)

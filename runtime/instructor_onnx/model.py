@@ -466,7 +466,7 @@ class INSTRUCTOR(Familiar):
             for tokens in self._chunks(rows):
                 lengths = tokens.lengths
                 truncated += tokens.truncated
-                masked += (first + np.flatnonzero(tokens.starts >= lengths)).tolist()
+                masked += (first + (tokens.starts >= lengths).nonzero()[0]).tolist()
                 for batch in plan_batches(
                     lengths,
                     batch_size=batch_size,

@@ -293,8 +293,8 @@ class Tokenizer:
             if len(found) > max_seq_length:
                 truncated += 1
                 ids[index] = [*found[: max_seq_length - 1], self._eos_token_id]
-        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum([len(found) for found in ids], out=offsets[1:])
+        ends = itertools.accumulate(map(len, ids), initial=0)
+        offsets = np.fromiter(ends, dtype=np.int64, count=len(ids) + 1)
         packed = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32, count=offsets[-1])
         return Tokens(ids=packed, offsets=offsets, starts=starts, truncated=truncated)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,29 @@ def test_tensors_stay_on_the_gpu(cuda_bundle: Path, variant: str) -> None:
     model.encode(ROWS[::-1])  # writes over what onnxruntime lent
     assert cosines(stacked.cpu().numpy(), expected).min() >= 0.99999
     assert all(vector.is_cuda for vector in model.encode(ROWS, convert_to_numpy=False))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_replayed_runs_give_what_ordinary_ones_do(cuda_bundle: Path, variant: str) -> None:
+    replaying = INSTRUCTOR(cuda_bundle, variant=variant, device="cuda")
+    launching = INSTRUCTOR(cuda_bundle, variant=variant, device="cuda", cuda_graphs=False)
+    assert isinstance(replaying._engine, CudaSession)
+    assert isinstance(launching._engine, CudaSession)
+    assert replaying._engine._graphs is not None
+    assert launching._engine._graphs is None
+    calls = [[row] for row in ROWS] + [ROWS[:3], ROWS[:9], ROWS]
+    expected = [launching.encode(rows) for rows in calls]
+    for _ in range(2):  # recorded, then replayed, and the long ones between them
+        found = [replaying.encode(rows) for rows in calls]
+        assert min(cosines(a, b).min() for a, b in zip(found, expected, strict=True)) >= 0.99999
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(replaying.encode, calls * 4))
+    assert min(cosines(a, b).min() for a, b in zip(found, expected * 4, strict=True)) >= 0.99999
+    tensors = [replaying.encode(rows, convert_to_tensor=True) for rows in calls]
+    for tensor, vectors in zip(tensors, expected, strict=True):
+        assert tensor.is_cuda
+        assert cosines(tensor.cpu().numpy(), vectors).min() >= 0.99999
+    assert replaying._engine._graphs is not None  # none failed
 
 
 def test_memory_that_runs_short_is_halved(

@@ -18,8 +18,6 @@ from tests.half_graphs import emulated
 
 ROWS = probe_rows(512)[:44:2]
 ELEMENT_TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-# The CPU kernel of MultiHeadAttention knows no starts of texts: this one is compared on a GPU alone.
-NEEDS_CUDA = "mha-lengths"
 
 
 def written(checkpoint: Path, folder: Path, precision: str, way: str) -> Path:
@@ -38,8 +36,6 @@ def test_the_default_is_the_exporters(base_checkpoint: Path) -> None:
 @pytest.mark.parametrize("way", list(WAYS))
 def test_near_to_fp32(base_checkpoint: Path, bundle: Path, tmp_path: Path, precision: str, way: str) -> None:
     graph = written(base_checkpoint, tmp_path, precision, way)
-    if way == NEEDS_CUDA:
-        pytest.skip("onnxruntime's CPU kernel takes no starts of texts; benchmarks.cuda compares it on a GPU")
     fp32 = INSTRUCTOR(bundle, variant="fp32", device="cpu")
     (found,) = emulated(graph).run(["sentence_embedding"], fp32.tokenize(ROWS))
     assert cosines(fp32.encode(ROWS), found).min() >= {"fp16": 0.99999, "bf16": 0.9998}[precision]
@@ -48,7 +44,7 @@ def test_near_to_fp32(base_checkpoint: Path, bundle: Path, tmp_path: Path, preci
 @pytest.mark.parametrize(("precision", "added"), [("fp16", TensorProto.FLOAT16), ("bf16", TensorProto.FLOAT)])
 def test_types_agree(base_checkpoint: Path, tmp_path: Path, precision: str, added: int) -> None:
     """With standard operators alone, ONNX can infer every type and shape, and must agree with what is written."""
-    model = onnx.load(written(base_checkpoint, tmp_path, precision, "attention"), load_external_data=False)
+    model = onnx.load(written(base_checkpoint, tmp_path, precision, "attention-lengths"), load_external_data=False)
     nodes, totals = [], set()
     for node in model.graph.node:
         if node.op_type != "SkipSimplifiedLayerNormalization":
