@@ -1,9 +1,9 @@
 """Half precision that holds: fp16 and bf16 products, everything that adds up many numbers in fp32.
 
 The norms' sums, scores and softmax (inside a fused attention), pooling, Dense and Normalize are fp32. What the layers
-add up (the residual stream) is fp16 in fp16: two fifths less to move than in fp32, and emulated, no smallest cosine falls by
-more than 0.000001, with planted outliers as well. In bf16, whose digits are three fewer, it stays fp32: with outliers
-of 300 times it would cost 0.0003.
+add up (the residual stream) is fp16 in fp16: two fifths less to move than in fp32, and emulated, no smallest cosine
+falls by more than 0.000001, with planted outliers as well. In bf16, whose digits are three fewer, it stays fp32: with
+outliers of 300 times it would cost 0.0003.
 
 bf16 has fp32's range. fp16 ends at 65,504, which T5's feed-forward passes on real weights
 (huggingface/transformers#5651): here all that is added up is held divided by a power of two, which the embedding table
