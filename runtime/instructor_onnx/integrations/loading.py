@@ -27,6 +27,7 @@ class ModelOptions(NamedTuple):
     engine: str | None = None
     num_threads: int | None = None
     token_budget: int | None = None
+    cuda_graphs: bool = True
     revision: str | None = None
     token: str | bool | None = None
     cache_folder: str | None = None
