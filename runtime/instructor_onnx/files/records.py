@@ -182,7 +182,8 @@ def _is_deep(value: Any) -> bool:
 
 
 def _read_csv(lines: Lines) -> Iterator[tuple[int, Any]]:
-    csv.field_size_limit(MAX_LINE)  # the default, 131,072 characters, is less than a long document
+    # The process's, and by default 131,072 characters, less than a long document. Nobody's is lowered.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     first = size = 0
 
     def lines_of_a_row() -> Iterator[str]:

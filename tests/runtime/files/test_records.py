@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,11 @@ def test_as_deep_as_may_be() -> None:
 def test_a_csv_row_that_goes_on_and_on_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many quoted fields of many lines, none of them too long."""
     monkeypatch.setattr(records, "MAX_LINE", 100)
+    limit = csv.field_size_limit()
     assert len(rows("text\n" + '"a\nb"\n' * 100, "csv")) == 100
     with pytest.raises(ValueError, match="in, line 2: a row of more than 100 characters"):
         read("text\n" + '"a\nb",' * 100, "csv")
+    assert csv.field_size_limit() >= limit  # the process's, which others rely on
 
 
 def test_stdin_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
