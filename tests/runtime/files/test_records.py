@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
-import csv
 import json
 from pathlib import Path
 from typing import Any
