@@ -28,6 +28,7 @@ struct Layer {
 };
 
 struct Kernel;
+class Kept;
 
 struct Model {
     ik_config config;
@@ -39,6 +40,7 @@ struct Model {
     const float* dense = nullptr;  // [embedding_padded / DENSE_COLUMNS][d_model][DENSE_COLUMNS], or nullptr
     Layer* layers = nullptr;
     int64_t embedding_padded = 0;  // to whole panels of the Dense, zeros
+    Kept* workspaces = nullptr;    // what a call's is taken from and left to
     double rate = 1;               // multiplications a second of one core; until it is asked, every thread is worth it
 };
 

@@ -17,6 +17,7 @@ namespace {
 
 // Sums of products stay within 32 bits up to this many: 255 * 128 * 65,536 < 2^31.
 constexpr int32_t MOST_SUMMED = 1 << 16;
+constexpr int64_t KEPT = 8 << 20;  // bytes of workspace kept between calls; of a large model an eighth of its weights
 
 struct Limit {
     const char* name;
@@ -117,6 +118,8 @@ public:
     Builder(OwnedModel& owned, Reader& reader, const Kernel& kernel, const Making& making)
         : owned_(owned), reader_(reader), kernel_(kernel), making_(making) {}
 
+    int64_t weight_bytes = 0;  // so far
+
     const int8_t* bytes(int64_t count, const char* what) {
         const int8_t* from = reader_.take<int8_t>(count, what);
         int8_t* copy = memory<int8_t>(count);
@@ -214,7 +217,9 @@ private:
 
     template <class T>
     T* memory(int64_t count) {
-        owned_.memory.push_back(allocate(count * static_cast<int64_t>(sizeof(T))));
+        const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+        owned_.memory.push_back(allocate(bytes));
+        weight_bytes += bytes;
         return reinterpret_cast<T*>(owned_.memory.back().get());
     }
 
@@ -238,6 +243,19 @@ void Free::operator()(void* memory) const { ::operator delete(memory, std::align
 Memory allocate(int64_t bytes) {
     const size_t whole = static_cast<size_t>(bytes > 0 ? round_up(bytes, 64) : 64);
     return Memory(static_cast<char*>(::operator new(whole, std::align_val_t{64})));
+}
+
+std::unique_ptr<Block> Kept::take(int64_t bytes) {
+    std::unique_ptr<Block> block(left_.exchange(nullptr));
+    if (!block || block->bytes < bytes) {
+        block.reset();  // before there is another
+        block.reset(new Block{allocate(bytes), bytes});
+    }
+    return block;
+}
+
+void Kept::leave(std::unique_ptr<Block> block) {
+    if (block->bytes <= most) delete left_.exchange(block.release());
 }
 
 std::unique_ptr<OwnedModel> make_model(const ik_config& c, const ik_tensor* tensors, int64_t count, const Isa& isa,
@@ -276,6 +294,8 @@ std::unique_ptr<OwnedModel> make_model(const ik_config& c, const ik_tensor* tens
         owned->layers.push_back(layer);
     }
     reader.finish();
+    owned->workspaces.most = std::max(KEPT, builder.weight_bytes / 8);
+    model.workspaces = &owned->workspaces;
     model.layers = owned->layers.data();
     return owned;
 }

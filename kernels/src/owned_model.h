@@ -1,6 +1,7 @@
 // A model and the memory behind it: made from checked tensors, shared by every call.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -22,10 +23,29 @@ using Memory = std::unique_ptr<char, Free>;
 // Uninitialised bytes, aligned to a cache line. Throws std::bad_alloc.
 Memory allocate(int64_t bytes);
 
+struct Block {
+    Memory memory;
+    int64_t bytes;
+};
+
+// What one call leaves to the next: an allocator may give memory back to the system in between, and then every page of
+// it costs a fault, which for a small model is more than the work. One block, and no lock that a fork could leave held.
+class Kept {
+public:
+    ~Kept() { delete left_.load(); }
+    std::unique_ptr<Block> take(int64_t bytes);  // at least so many; throws std::bad_alloc
+    void leave(std::unique_ptr<Block> block);
+    int64_t most = 0;  // bytes that are kept
+
+private:
+    std::atomic<Block*> left_{nullptr};
+};
+
 struct OwnedModel {
     Model model;
     std::vector<Layer> layers;
     std::vector<Memory> memory;
+    Kept workspaces;
 };
 
 // Throws Invalid where a number of the configuration, the size of a tensor or a float is wrong.

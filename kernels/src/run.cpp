@@ -114,23 +114,28 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
     for (int i = shared; i < units; ++i) {
         alone_bytes = std::max(alone_bytes, model.kernel->workspace_bytes(model, plan.units[i], 1));
     }
-    std::vector<Memory> workspaces;
+    int64_t bytes = 0;
+    std::vector<int64_t> begins;
     for (int i = 0; i < threads; ++i) {
         const int64_t own = i < shared ? model.kernel->workspace_bytes(model, plan.units[i], threads) : 0;
-        workspaces.push_back(allocate(std::max(own, alone_bytes)));
+        begins.push_back(bytes);
+        bytes += round_up(std::max(own, alone_bytes), 64);
     }
+    std::unique_ptr<Block> block = model.workspaces->take(bytes);
+    const auto workspace = [&](int member) { return block->memory.get() + begins[member]; };
 
     std::atomic<int> next{shared};
     in_parallel(threads, [&](int member) {
         for (int i = 0; i < shared; ++i) {
             const int team = (team_of(threads, shared, member) + i) % shared;
-            model.kernel->encode(model, plan.units[team], workspaces[team].get(), *teams[team], member);
+            model.kernel->encode(model, plan.units[team], workspace(team), *teams[team], member);
         }
         Team alone(1, 1);  // all shared units are done: their workspaces are free
         for (int i; (i = next.fetch_add(1)) < units;) {
-            model.kernel->encode(model, plan.units[i], workspaces[member].get(), alone, 0);
+            model.kernel->encode(model, plan.units[i], workspace(member), alone, 0);
         }
     });
+    model.workspaces->leave(std::move(block));
 }
 
 }  // namespace instructor

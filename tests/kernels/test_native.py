@@ -546,3 +546,30 @@ class TestBundlesThatItDoesNotKnow:
         manifest.write_text(manifest.read_text().replace('"d_ff": 512', '"d_ff": 513'))
         with pytest.raises(BundleError, match="131072 bytes, expected 131328"):
             opened(folder, engine="native")
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from instructor_onnx import INSTRUCTOR
+from instructor_onnx.tokens import Tokens
+
+texts, calls = int(sys.argv[1]), 40
+engine = INSTRUCTOR("instructor-mini", device="cpu", engine="native", num_threads=2)._engine
+tokens = Tokens(np.full(64 * texts, 5, np.int32), np.arange(texts + 1) * 64, np.zeros(texts, np.int64), 0)
+for call in range(10 + calls):
+    if call == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    engine.sentence_embeddings(tokens, np.arange(texts))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="faults are counted as Linux does")
+@pytest.mark.parametrize("texts", [4, 8])
+def test_a_call_takes_over_the_memory_of_the_one_before(texts: int) -> None:
+    """glibc, left to itself, gives some sizes back to the system after each call; here it is told to give back all."""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
+    command = [sys.executable, "-c", FAULTS, str(texts)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 60  # where 400 to 700 pages are written; a thread's stack has a few
