@@ -246,7 +246,7 @@ Memory allocate(int64_t bytes) {
 }
 
 std::unique_ptr<Block> Kept::take(int64_t bytes) {
-    std::unique_ptr<Block> block(left_.exchange(nullptr));
+    std::unique_ptr<Block> block(bytes > most ? nullptr : left_.exchange(nullptr));  // more is not kept: it stays
     if (!block || block->bytes < bytes) {
         block.reset();  // before there is another
         block.reset(new Block{allocate(bytes), bytes});

@@ -4,7 +4,7 @@ T5 has no 1/sqrt(d) and adds a learned position bias, so what fits is an operato
 that can be set. Of onnxruntime's CUDA kernels (as read in its sources), flash and TensorRT refuse a bias; the
 memory-efficient one (CUTLASS) takes it if the sequence is a multiple of 8, keeps scores and softmax in fp32 and never
 stores them. `MultiHeadAttention` reaches it in fp32, fp16 and, in 1.31, bf16; other lengths run unfused. Knows nothing
-of weights. `benchmarks/cuda/attention.py` has the other ways, to be measured against this one.
+of weights. `benchmarks/cuda/attention.py` has another way, to be measured against this one.
 """
 
 from __future__ import annotations

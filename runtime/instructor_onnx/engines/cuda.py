@@ -174,9 +174,11 @@ class CudaSession:
 
     def _replayed(self, tokens: Tokens, rows: Int64, take: Callable[[Any], T]) -> T | None:
         """What `take` makes of the vectors of a recorded run; None: it is to be an ordinary one."""
-        shape = fitting_shape(len(rows), int(tokens.lengths[rows].max(initial=1)))
         with self._lock:
-            if self._graphs is None or shape is None:
+            if self._graphs is None:
+                return None
+            shape = fitting_shape(len(rows), int(tokens.lengths[rows].max(initial=1)))
+            if shape is None:
                 return None
             try:
                 return self._graphs.run(shape, tokens.padded(rows, shape.length), take)

@@ -51,7 +51,7 @@ class OnnxModel:
         Args:
             num_threads: CPU threads of one run; None: what affinity and container quota allow.
             sizes: of the bundle's manifest: what a run gives must have them. None: it may have any.
-            cuda_graphs: runs can be recorded; those of other options than cuda_graphs.py's are, too.
+            cuda_graphs: on a GPU, runs are recorded, but for those with `cuda_graphs.run_options(-1)`.
 
         Raises:
             ImportError: onnxruntime is not installed, named with the line that installs it.
