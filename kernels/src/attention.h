@@ -91,36 +91,58 @@ inline void fill(const Head& head, const float* rows, float most, typename N::Nu
     for (int64_t i = head.length; i < head.length_padded; ++i) scales[i] = 0.0f;
 }
 
-// scores: those of one query, before the softmax; -> weights, and what a sum of weights times values is multiplied by.
+// The scores of `count` queries -> their weights, and what a sum of weights times values is multiplied by. Each step for
+// all queries before the next: what waits long, a sum over a vector's lanes or a quotient, does not wait for the others.
 template <class N>
-inline float weigh(const Head& head, const float* value_scales, float* scores, F highest, typename N::Number* weights) {
-    const F reach = set(-largest(highest));
-    F total = set(0.0f), weighed = total, most = total;
-    for (int64_t key = 0; key < head.length_padded; key += LANES) {
-        const F below = add(load(scores + key), reach);
-        const F power = N::WHOLE ? power_of_two(below) : exponential(below);
-        const F weight = mul(power, load(value_scales + key));
-        total = add(total, power);
-        if constexpr (N::WHOLE) {
-            weighed = add(weighed, weight);
-            most = max(most, weight);
-            store(scores + key, weight);
-        } else {
-            store(weights + key, weight);
+inline void weigh(const Head& head, const HeadScratch<N>& scratch, int64_t count, const F* highest, float* scale) {
+    const int64_t width = head.length_padded;
+    F total[N::ROWS], weighed[N::ROWS], most[N::ROWS];
+    for (int64_t r = 0; r < count; ++r) scale[r] = -largest(highest[r]);
+    for (int64_t r = 0; r < count; ++r) {
+        const F reach = set(scale[r]);
+        float* const scores = scratch.scores + r * width;
+        F powers = set(0.0f), weights = powers, peak = powers;
+        for (int64_t key = 0; key < width; key += LANES) {
+            const F below = add(load(scores + key), reach);
+            const F power = N::WHOLE ? power_of_two(below) : exponential(below);
+            const F weight = mul(power, load(scratch.value_scales + key));
+            powers = add(powers, power);
+            if constexpr (N::WHOLE) {
+                weights = add(weights, weight);
+                peak = max(peak, weight);
+                store(scores + key, weight);
+            } else {
+                store(scratch.weights + r * width + key, weight);
+            }
         }
+        total[r] = powers, weighed[r] = weights, most[r] = peak;
     }
-    if constexpr (!N::WHOLE) return 1.0f / sum(total);
-    const float room = MOST_WEIGHED - 0.5f * static_cast<float>(head.length);
-    const float fits = room / sum(weighed), represented = WORD / largest(most);
-    const F steps = set(fits < represented ? fits : represented);
-    F rounded = set(0.0f);
-    for (int64_t key = 0; key < head.length_padded; key += LANES) {
-        const F weight = sub(fma(load(scores + key), steps, set(SHIFT)), set(SHIFT));
-        rounded = add(rounded, weight);
-        N::put(weights + key, weight);
+    if constexpr (!N::WHOLE) {
+        for (int64_t r = 0; r < count; ++r) scale[r] = 1.0f / sum(total[r]);
+    } else {
+        const float room = MOST_WEIGHED - 0.5f * static_cast<float>(head.length);
+        float sums[N::ROWS];
+        for (int64_t r = 0; r < count; ++r) {
+            sums[r] = sum(weighed[r]);
+            const float fits = room / sums[r], represented = WORD / largest(most[r]);
+            scale[r] = fits < represented ? fits : represented;
+        }
+        for (int64_t r = 0; r < count; ++r) {
+            const F steps = set(scale[r]);
+            const float* const scores = scratch.scores + r * width;
+            typename N::Number* const weights = scratch.weights + r * width;
+            F rounded = set(0.0f);
+            for (int64_t key = 0; key < width; key += LANES) {
+                const F shifted = fma(load(scores + key), steps, set(SHIFT));
+                rounded = add(rounded, sub(shifted, set(SHIFT)));
+                store_lowest(weights + key, shifted);
+            }
+            N::arrange(weights, width);
+            most[r] = rounded;
+        }
+        // many small weights may all be rounded the same way
+        for (int64_t r = 0; r < count; ++r) scale[r] = sums[r] / sum(most[r]) / sum(total[r]);
     }
-    N::arrange(weights, head.length_padded);
-    return sum(weighed) / sum(rounded) / sum(total);  // many small weights may all be rounded the same way
 }
 
 // Queries first ... first + count - 1.
@@ -154,10 +176,7 @@ inline void attend(const Head& head, const HeadScratch<N>& scratch, int64_t firs
         }
     }
     float scale[N::ROWS];
-    for (int64_t r = 0; r < count; ++r) {
-        scale[r] =
-            weigh<N>(head, scratch.value_scales, scratch.scores + r * width, highest[r], scratch.weights + r * width);
-    }
+    weigh<N>(head, scratch, count, highest, scale);
     const int64_t context = round_up(head.d_kv, N::COLUMNS);
     for (int64_t d = 0; d < context; d += COLUMNS) {
         const int64_t panels = d + COLUMNS > context ? (context - d) / N::COLUMNS : N::PANELS;

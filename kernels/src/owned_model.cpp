@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <string>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "blocks.h"
 #include "cpu.h"
@@ -245,11 +250,24 @@ Memory allocate(int64_t bytes) {
     return Memory(static_cast<char*>(::operator new(whole, std::align_val_t{64})));
 }
 
+Block::Block(int64_t size) : bytes(size) {
+    // Activations lie far apart, row by row: with huge pages fewer addresses are looked up. Nothing past `size` becomes
+    // resident for them.
+    constexpr int64_t HUGE_PAGE = 2 << 20;
+    const bool huge = bytes >= HUGE_PAGE;
+    memory = allocate(huge ? bytes + HUGE_PAGE : bytes);
+    begin = memory.get();
+    if (huge) begin += -reinterpret_cast<uintptr_t>(begin) % HUGE_PAGE;
+#if defined(__linux__)
+    if (huge) madvise(begin, static_cast<size_t>(bytes), MADV_HUGEPAGE);  // where there are none, it is as it was
+#endif
+}
+
 std::unique_ptr<Block> Kept::take(int64_t bytes) {
     std::unique_ptr<Block> block(bytes > most ? nullptr : left_.exchange(nullptr));  // more is not kept: it stays
     if (!block || block->bytes < bytes) {
         block.reset();  // before there is another
-        block.reset(new Block{allocate(bytes), bytes});
+        block.reset(new Block(bytes));
     }
     return block;
 }

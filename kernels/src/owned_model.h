@@ -24,8 +24,10 @@ using Memory = std::unique_ptr<char, Free>;
 Memory allocate(int64_t bytes);
 
 struct Block {
-    Memory memory;
+    explicit Block(int64_t bytes);  // uninitialised; throws std::bad_alloc
     int64_t bytes;
+    Memory memory;
+    char* begin;
 };
 
 // What one call leaves to the next: an allocator may give memory back to the system in between, and then every page of

@@ -7,7 +7,7 @@
 //   Tiles::place(k, column)            where a weight lies in its panel
 //   Tiles::stride(k)                   Activations from one row to the next
 //   Tiles::row(a, stride, index)       where a row begins that is written
-//   Tiles::put(row, i, F)              writes whole numbers i ... i + LANES - 1 of a row
+//   Tiles::put(row, i, F)              writes numbers i ... i + LANES - 1 of a row; they come with SHIFT added
 //   Tiles::arrange(row, k)             what happens to a quantised row before it is multiplied
 //   Tiles::Session                     lives around calls of run
 //   Tiles::STEP_BYTES                  of a panel that a step of the tile's loop reads
@@ -119,17 +119,19 @@ inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, 
     for (int64_t b = 0; b < blocks; ++b) {
         const int64_t first = block_begin(b), count = block_begin(b + 1) - first;
         const int64_t tiles = (count + Tiles::ROWS - 1) / Tiles::ROWS;
+        const int64_t bytes = Tiles::COLUMNS * w.k_padded * static_cast<int64_t>(sizeof(Weight));
+        const int64_t part_bytes = bytes / tiles, step_bytes = Tiles::STEP_BYTES / tiles;
         for (int64_t panel = panels.first; panel < panels.last; ++panel) {
             const Weight* const weights = panel_of<Tiles>(w, panel);
             const auto begin = [&](int64_t t) {  // of tiles of nearly equal height
                 return t < tiles ? first + round_up(count * t / tiles, Tiles::STEP) : first + count;
             };
-            const int64_t bytes = Tiles::COLUMNS * w.k_padded * static_cast<int64_t>(sizeof(Weight));
             const void* const following = panel + 1 < panels.last ? panel_of<Tiles>(w, panel + 1) : then;
             const char* const next = static_cast<const char*>(following);  // each tile brings a part of it
-            for (int64_t t = 0; t < tiles; ++t) {
-                const int64_t row = begin(t), height = begin(t + 1) - row;
-                const Ahead ahead{next + bytes * t / tiles, Tiles::STEP_BYTES / tiles};
+            for (int64_t t = 0, row = first, end; t < tiles; ++t, row = end) {
+                end = begin(t + 1);
+                const int64_t height = end - row;
+                const Ahead ahead{next + part_bytes * t, step_bytes};
                 Sum* const own = sums[Tiles::INTERLEAVES ? turn++ % 2 : 0];
                 const Part part{own, row, height, panel * Tiles::COLUMNS};
                 const auto run = [&](auto... more) {

@@ -94,12 +94,14 @@ inline float quantize_row(const float* x, int64_t n, int64_t padded, bool positi
     const float measured = largest(max(max(highest[0], highest[1]), max(highest[2], highest[3])));
     const float reach = measured > TINY ? measured : TINY;
     const float levels = positive ? 255.0f : 127.0f;
-    const F steps = set(levels / reach), high = set(levels), low = set(positive ? 0.0f : -127.0f);
-    const F zero = set(static_cast<float>(positive ? Tiles::ZERO_POSITIVE : Tiles::ZERO_SIGNED));
-    const auto quantized = [&](F some) { return add(max(min(nearest(mul(some, steps)), high), low), zero); };
+    // No number is further from 0 than `levels` and a rounding. SHIFT makes it whole; as zero points are even, ties go
+    // where they went without.
+    const F steps = set(levels / reach);
+    const F shift = set(SHIFT + static_cast<float>(positive ? Tiles::ZERO_POSITIVE : Tiles::ZERO_SIGNED));
+    const auto quantized = [&](F some) { return add(mul(some, steps), shift); };
     for (int64_t i = 0; i < whole; i += LANES) Tiles::put(out, i, quantized(load(x + i)));
     if (n > whole) Tiles::put(out, whole, quantized(rest));
-    for (int64_t i = round_up(n, LANES); i < padded; i += LANES) Tiles::put(out, i, set(0.0f));
+    for (int64_t i = round_up(n, LANES); i < padded; i += LANES) Tiles::put(out, i, set(SHIFT));
     Tiles::arrange(out, padded);
     return reach * static_cast<float>(positive ? 1.0 / 255 : 1.0 / 127);
 }

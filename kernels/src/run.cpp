@@ -122,7 +122,7 @@ void run(const Model& model, std::vector<Text> texts, int threads) {
         bytes += round_up(std::max(own, alone_bytes), 64);
     }
     std::unique_ptr<Block> block = model.workspaces->take(bytes);
-    const auto workspace = [&](int member) { return block->memory.get() + begins[member]; };
+    const auto workspace = [&](int member) { return block->begin + begins[member]; };
 
     std::atomic<int> next{shared};
     in_parallel(threads, [&](int member) {

@@ -62,7 +62,7 @@ struct PlainTiles {
         return instructor::row_stride(k * size) / size;
     }
     static Activation* row(Activation* a, int64_t stride, int64_t index) { return a + index * stride; }
-    static void put(Activation* row, int64_t i, F x) { store_whole(row + i, x); }
+    static void put(Activation* row, int64_t i, F x) { store_lowest(row + i, x); }
     static void arrange(Activation*, int64_t) {}
 };
 

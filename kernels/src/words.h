@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#include "model.h"
+#include "rows.h"
 
 namespace {
 
@@ -24,7 +24,7 @@ struct WholeNumbers {
     static constexpr bool WHOLE = true;
     static constexpr int64_t COLUMNS = LANES;
     struct Session {};
-    static void put(int16_t* p, F x) { store_nearest(p, x); }
+    static void put(int16_t* p, F x) { store_lowest(p, add(x, set(SHIFT))); }
 };
 
 // Panels of two numbers of each column beside each other: what an instruction multiplies and adds at once.
@@ -35,11 +35,14 @@ struct WordPairs : WholeNumbers {
     static void pack(const int16_t* numbers, int64_t n, int64_t k, int16_t* panels) {
         for (int64_t i = 0; i < k; i += 2, numbers += 2 * n) {
             for (int64_t column = 0; column < n; column += COLUMNS) {
-                int16_t* pair = panels + column * k + i * COLUMNS;
+                int16_t first[COLUMNS], second[COLUMNS];
+                uint32_t pairs[COLUMNS];
+                memcpy(first, numbers + column, sizeof first);
+                memcpy(second, numbers + n + column, sizeof second);
                 for (int64_t c = 0; c < COLUMNS; ++c) {
-                    pair[2 * c] = numbers[column + c];
-                    pair[2 * c + 1] = numbers[n + column + c];
+                    pairs[c] = static_cast<uint16_t>(first[c]) | static_cast<uint32_t>(second[c]) << 16;
                 }
+                memcpy(panels + column * k + i * COLUMNS, pairs, sizeof pairs);
             }
         }
     }

@@ -27,9 +27,7 @@ struct Tiles : PlainTiles<Activation> {
         return a + (index & ~1) * stride + (index & 1) * 8;
     }
     static void put(Activation* row, int64_t i, F x) {
-        const int8x16_t whole = whole_numbers(x);
-        vst1_s8(row + 2 * i, vget_low_s8(whole));
-        vst1_s8(row + 2 * i + 16, vget_high_s8(whole));
+        for (int half = 0; half < 2; ++half) vst1_s8(row + 2 * i + 16 * half, lowest_bytes(x, half));
     }
 
     // An odd last row has a partner that is buffer to spare; its sums are ignored.

@@ -33,10 +33,6 @@ inline F abs(F a) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
 }
-inline F nearest(F a) {
-    constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    return {_mm256_round_ps(a.low, mode), _mm256_round_ps(a.high, mode)};
-}
 inline __m256 raised(__m256 x, __m256 n) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
@@ -71,17 +67,16 @@ struct Integers {
     static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
     static V all(int32_t x) { return _mm256_set1_epi32(x); }
 };
-inline __m256i whole16(F x) {
-    const __m256i packed = _mm256_packs_epi32(_mm256_cvttps_epi32(x.low), _mm256_cvttps_epi32(x.high));
-    return _mm256_permute4x64_epi64(packed, 0xD8);  // the pack works within halves
+template <int BITS>
+inline __m256i lowest(F x) {
+    const __m256i mask = _mm256_set1_epi32((1 << BITS) - 1);
+    const __m256i low = _mm256_and_si256(_mm256_castps_si256(x.low), mask);
+    const __m256i high = _mm256_and_si256(_mm256_castps_si256(x.high), mask);
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xD8);  // the pack works within halves
 }
-inline void store_whole(int16_t* p, F x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), whole16(x)); }
-inline void store_nearest(int16_t* p, F x) {
-    const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xD8));
-}
-inline void store_whole(uint8_t* p, F x) {
-    const __m256i words = whole16(x);
+inline void store_lowest(int16_t* p, F x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), lowest<16>(x)); }
+inline void store_lowest(uint8_t* p, F x) {
+    const __m256i words = lowest<8>(x);
     const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }

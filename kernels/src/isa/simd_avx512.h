@@ -24,7 +24,6 @@ inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.all, b.all, c.all)}; }
 inline F max(F a, F b) { return {_mm512_max_ps(a.all, b.all)}; }
 inline F min(F a, F b) { return {_mm512_min_ps(a.all, b.all)}; }
 inline F abs(F a) { return {_mm512_abs_ps(a.all)}; }
-inline F nearest(F a) { return {_mm512_cvtepi32_ps(_mm512_cvtps_epi32(a.all))}; }  // whole numbers here are small
 inline F raised(F x, F n) {
     const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(n.all), 23);
     return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.all), exponent))};
@@ -53,11 +52,11 @@ struct Integers {
     static void store(int32_t* p, V x) { _mm512_storeu_si512(p, x); }
     static V all(int32_t x) { return _mm512_set1_epi32(x); }
 };
-inline void store_whole(uint8_t* p, F x) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.all)));
+inline void store_lowest(uint8_t* p, F x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.all)));
 }
-inline void store_nearest(int16_t* p, F x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x.all)));
+inline void store_lowest(int16_t* p, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_castps_si512(x.all)));
 }
 
 }  // namespace

@@ -51,9 +51,6 @@ inline F min(F a, F b) {
 inline F abs(F a) {
     return each([&](int i) { return vabsq_f32(a.part[i]); });
 }
-inline F nearest(F a) {
-    return each([&](int i) { return vrndnq_f32(a.part[i]); });
-}
 inline F raised(F x, F n) {
     return each([&](int i) {
         const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(n.part[i]), 23);
@@ -75,20 +72,20 @@ inline float sum(F x) {
 inline float largest(F x) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.part[0], x.part[1]), vmaxq_f32(x.part[2], x.part[3])));
 }
-inline void store_nearest(int16_t* p, F x) {
-    for (int i = 0; i < 4; ++i) vst1_s16(p + 4 * i, vqmovn_s32(vcvtnq_s32_f32(x.part[i])));
+inline int16x8_t lowest(F x, int half) {
+    const int32x4_t low = vreinterpretq_s32_f32(x.part[2 * half]), high = vreinterpretq_s32_f32(x.part[2 * half + 1]);
+    return vcombine_s16(vmovn_s32(low), vmovn_s32(high));
 }
-inline int8x16_t whole_numbers(F x) {
-    int16x4_t words[4];
-    for (int i = 0; i < 4; ++i) words[i] = vqmovn_s32(vcvtq_s32_f32(x.part[i]));
-    const int8x8_t low = vqmovn_s16(vcombine_s16(words[0], words[1]));
-    const int8x8_t high = vqmovn_s16(vcombine_s16(words[2], words[3]));
-    return vcombine_s8(low, high);
+inline void store_lowest(int16_t* p, F x) {
+    for (int half = 0; half < 2; ++half) vst1q_s16(p + 8 * half, lowest(x, half));
+}
+inline int8x8_t lowest_bytes(F x, int half) { return vmovn_s16(lowest(x, half)); }
+inline void store_lowest(int8_t* p, F x) {
+    for (int half = 0; half < 2; ++half) vst1_s8(p + 8 * half, lowest_bytes(x, half));
 }
 // Sums of words, of those of their bytes: high by high, high by low and low by high, low by low.
 inline int32x4_t words(int32x4_t high, int32x4_t middle, int32x4_t low) {
     return vaddq_s32(vaddq_s32(vshlq_n_s32(high, 16), vshlq_n_s32(middle, 8)), low);
 }
-inline void store_whole(int8_t* p, F x) { vst1q_s8(p, whole_numbers(x)); }
 
 }  // namespace

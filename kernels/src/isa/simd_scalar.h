@@ -70,9 +70,6 @@ inline F min(F a, F b) {
 inline F abs(F a) {
     return each([&](int i) { return fabsf(a.lane[i]); });
 }
-inline F nearest(F a) {  // ties to even
-    return each([&](int i) { return nearbyintf(a.lane[i]); });
-}
 inline F raised(F x, F n) {  // x * 2^n: n whole, after SHIFT was added; x and the result not subnormal
     return each([&](int i) {
         uint32_t bits, exponent;
@@ -102,9 +99,11 @@ inline float largest(F x) {
     }
     return x.lane[0];
 }
-inline void store_whole(int16_t* p, F x) {  // x whole and in range
-    for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(x.lane[i]);
+// The lowest bits of each: of a whole number to which SHIFT was added, that number.
+inline void store_lowest(int16_t* p, F x) {
+    uint32_t bits[16];
+    memcpy(bits, x.lane, sizeof bits);
+    for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(bits[i]);
 }
-inline void store_nearest(int16_t* p, F x) { store_whole(p, nearest(x)); }
 
 }  // namespace
