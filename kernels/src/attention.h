@@ -91,8 +91,9 @@ inline void fill(const Head& head, const float* rows, float most, typename N::Nu
     for (int64_t i = head.length; i < head.length_padded; ++i) scales[i] = 0.0f;
 }
 
-// The scores of `count` queries -> their weights, and what a sum of weights times values is multiplied by. Each step for
-// all queries before the next: what waits long, a sum over a vector's lanes or a quotient, does not wait for the others.
+// The scores of `count` queries -> their weights, and what a sum of weights times values is multiplied by. Each step
+// for all queries before the next: what waits long, a sum over a vector's lanes or a quotient, does not wait for the
+// others.
 template <class N>
 inline void weigh(const Head& head, const HeadScratch<N>& scratch, int64_t count, const F* highest, float* scale) {
     const int64_t width = head.length_padded;

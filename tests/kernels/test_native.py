@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -279,6 +280,30 @@ class TestThreadsAndProcesses:
             found = mini._engine.sentence_embeddings(tokens, np.arange(1))
             os._exit(0 if np.array_equal(found, expected) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_threads_of_a_call_leave_the_callers_processor_to_it() -> None:
+    """Where a system packs threads together, they would wait for it for milliseconds."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("there is one processor")
+    model = opened("instructor-mini", engine="native", num_threads=2)
+    model.encode(ROWS)
+    rows = [[INSTRUCTION, "x " * 700]] * 4
+    seen: dict[int, set[int]] = {}  # the last that was seen of each thread
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(os.getpid).result()
+        before = set(Path("/proc/self/task").iterdir())
+        for _ in range(20):  # a sampler may sleep through a call
+            call = pool.submit(model.encode, rows)
+            while not call.done():
+                for task in set(Path("/proc/self/task").iterdir()) - before:
+                    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                        seen[int(task.name)] = os.sched_getaffinity(int(task.name))
+    assert seen
+    assert all(cpus < allowed and len(cpus) == len(allowed) - 1 for cpus in seen.values())
+    assert os.sched_getaffinity(0) == allowed
 
 
 def native_row(pair: list[str]) -> Any:
