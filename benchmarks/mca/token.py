@@ -157,7 +157,7 @@ def _attention(code: Compiled, length: int) -> float:
     largest = cycles(highest.instructions * 4) / 4 / 3  # rows are so short that three and more are under way at once
     words = code.cycles("words", lambda loop: _has(loop, "vpmovdw") and not _has(loop, "vfmadd132ps"))
     turned = code.cycles("keys", lambda loop: _has(loop, "vpmovwb") and len(loop.instructions) > 60)
-    packed = code.cycles("values", lambda loop: _has(loop, "vpmovsxwd", "vpternlogd"), "atten")
+    packed = code.cycles("values", lambda loop: _has(loop, "vpmovzxwd", "vpternlogd"), "atten")
     arranged = code.cycles("bytes", lambda loop: _has(loop, "vpmovwb"))
     scores = code.cycles("scores", lambda loop: _has(loop, "vfmadd213ps", "vmaxps"), "atten")
     powers = code.cycles("powers", lambda loop: _has(loop, "vpslld", "vsubps", "vmaxps"), "atten")

@@ -28,8 +28,13 @@ struct LimbWords : WholeNumbers {
                 for (int64_t lane = 0; lane < LANES; ++lane) low[lane] = four<0>(rows + lane, n);
                 keep_in_memory(high), keep_in_memory(low);
                 char* const out = reinterpret_cast<char*>(panels + column * k) + Layout::place(i, 0);
-                for (int64_t lane = 0; lane < LANES; ++lane) {
-                    split(out + Layout::place(0, lane), &high[lane], &low[lane]);
+                if constexpr (Layout::place(0, 1) == sizeof *high) {  // lanes lie side by side
+                    memcpy(out, high, sizeof high);
+                    memcpy(out + Layout::LOW, low, sizeof low);
+                } else {
+                    for (int64_t lane = 0; lane < LANES; ++lane) {
+                        split(out + Layout::place(0, lane), &high[lane], &low[lane]);
+                    }
                 }
             }
         }
@@ -59,13 +64,17 @@ private:
         }
     };
 
-    // The high or the low bytes of four rows.
+    // The high or the low bytes of four rows: two by two, as numbers of 16 bits are not widened for that.
     template <int SHIFT>
     static uint32_t four(const int16_t* x, int64_t stride) {
-        const auto byte = [&](int row) {
-            return (static_cast<uint32_t>(x[row * stride] + (SHIFT ? 128 : 0)) >> SHIFT & 0xff) << 8 * row;
+        const auto word = [&](int row) {
+            return static_cast<uint16_t>(static_cast<uint16_t>(x[row * stride]) + (SHIFT ? 128 : 0));
         };
-        return byte(0) | byte(1) | byte(2) | byte(3);
+        const auto two = [&](int row) {
+            const uint16_t first = word(row), second = word(row + 1);
+            return static_cast<uint16_t>(SHIFT ? first >> 8 | (second & 0xff00) : (first & 0xff) | second << 8);
+        };
+        return two(0) | static_cast<uint32_t>(two(2)) << 16;
     }
     // Out of registers GCC would take the parts one by one.
     template <class T>
