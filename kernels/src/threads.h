@@ -26,8 +26,9 @@ public:
         CPU_CLR(here, &others_);
         exists_ = CPU_COUNT(&others_) > 0;
     }
-    void send(std::thread& thread) const {
-        if (exists_) pthread_setaffinity_np(thread.native_handle(), sizeof others_, &others_);
+    // A thread that may have ended would be taken for the calling one.
+    void send(std::thread& living) const {
+        if (exists_) pthread_setaffinity_np(living.native_handle(), sizeof others_, &others_);
     }
 
 private:
@@ -53,6 +54,7 @@ void in_parallel(int threads, Work work) {
     const Elsewhere elsewhere;
     try {
         for (int member = 1; member < threads; ++member) {
+            const std::lock_guard<std::mutex> until_sent(call->mutex);
             std::thread thread([call, &work, member] {
                 {
                     const std::lock_guard<std::mutex> lock(call->mutex);
