@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define IK_ABI 3 /* changes with every change of a struct or of the order of tensors */
+#define IK_ABI 4 /* changes with every change of a struct or of the order of tensors */
 
 enum { IK_OK = 0, IK_INVALID = 1, IK_UNSUPPORTED = 2, IK_OUT_OF_MEMORY = 3, IK_INTERNAL = 4 };
 
@@ -46,6 +46,7 @@ typedef struct {
 typedef struct {
     const void* data; /* aligned to its own element */
     int64_t bytes;
+    int32_t mapped; /* 1: of a file, read-only: what was read of it need not stay in memory */
 } ik_tensor;
 
 /* Tokenised texts, packed: text i is ids[offsets[i]] ... ids[offsets[i + 1] - 1]. */

@@ -74,12 +74,12 @@ private:
     void weight(Numbers& numbers, int32_t count) {
         weights.emplace_back(count);
         for (int8_t& value : weights.back()) value = numbers.weight();
-        tensors.push_back({weights.back().data(), count});
+        tensors.push_back({weights.back().data(), count, 0});
     }
     void reals(Numbers& numbers, int32_t count, float size) {
         floats.emplace_back(count);
         for (float& value : floats.back()) value = numbers.real(size);
-        tensors.push_back({floats.back().data(), count * static_cast<int64_t>(sizeof(float))});
+        tensors.push_back({floats.back().data(), count * static_cast<int64_t>(sizeof(float)), 0});
     }
 };
 

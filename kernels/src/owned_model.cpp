@@ -10,6 +10,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "blocks.h"
@@ -87,6 +88,20 @@ public:
         return floats;
     }
 
+    // What was taken so far was read for the last time: files that are mapped would stay in memory beside the copy.
+    void done() {
+#if defined(__linux__)
+        for (; done_ < next_; ++done_) {
+            const ik_tensor& tensor = tensors_[done_];
+            if (!tensor.mapped) continue;
+            const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+            const auto from = reinterpret_cast<uintptr_t>(tensor.data), to = from + static_cast<uintptr_t>(tensor.bytes);
+            const uintptr_t first = (from + page - 1) / page * page, last = to / page * page;
+            if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+        }
+#endif
+    }
+
     // Of the matrix [n, blocks, block_size / 2] that comes next: what the bytes of a column say.
     int64_t block_size(int64_t k, int64_t n, const char* what) const {
         for (int64_t size = 16; next_ < count_ && size <= 256; size *= 2) {
@@ -109,7 +124,7 @@ public:
 private:
     const ik_tensor* tensors_;
     int64_t count_;
-    int64_t next_ = 0;
+    int64_t next_ = 0, done_ = 0;
 };
 
 struct Making {
@@ -129,6 +144,7 @@ public:
         const int8_t* from = reader_.take<int8_t>(count, what);
         int8_t* copy = memory<int8_t>(count);
         std::memcpy(copy, from, static_cast<size_t>(count));
+        reader_.done();
         return copy;
     }
 
@@ -137,6 +153,7 @@ public:
         const float* from = reader_.take_floats(count, what);
         float* copy = zeros<float>(round_up(count, LANES));
         std::memcpy(copy, from, static_cast<size_t>(count) * sizeof(float));
+        reader_.done();
         return copy;
     }
 
@@ -155,6 +172,13 @@ public:
     }
 
     Product product(int64_t k, int64_t n, const char* what, bool positive = false) {
+        Product packed = pack(k, n, what, positive);
+        reader_.done();
+        return packed;
+    }
+
+private:
+    Product pack(int64_t k, int64_t n, const char* what, bool positive) {
         Product product = empty_product(k, n);
         const int64_t panels = product.n_padded / kernel_.columns;
         if (making_.weight_type == IK_FP32) {
@@ -193,7 +217,6 @@ public:
         return product;
     }
 
-private:
     Product empty_product(int64_t k, int64_t n) const {
         Product product;
         product.k = k, product.n = n;

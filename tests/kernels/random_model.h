@@ -50,19 +50,19 @@ private:
         std::uniform_int_distribution<int> halves(0x1000, 0x2400);  // float16 from 0.0005 to 0.016
         scales.emplace_back(n * blocks);
         for (uint16_t& scale : scales.back()) scale = static_cast<uint16_t>(halves(random_) | (random_() & 0x8000));
-        tensors.push_back({scales.back().data(), n * blocks * 2});
+        tensors.push_back({scales.back().data(), n * blocks * 2, 0});
     }
     void weight(int64_t count) {
         std::uniform_int_distribution<int> values(-128, 127);
         weights.emplace_back(count);
         for (int8_t& value : weights.back()) value = static_cast<int8_t>(values(random_));
-        tensors.push_back({weights.back().data(), count});
+        tensors.push_back({weights.back().data(), count, 0});
     }
     void reals(int64_t count, float low, float high) {
         std::uniform_real_distribution<float> values(low, high);
         floats.emplace_back(count);
         for (float& value : floats.back()) value = values(random_);
-        tensors.push_back({floats.back().data(), count * static_cast<int64_t>(sizeof(float))});
+        tensors.push_back({floats.back().data(), count * static_cast<int64_t>(sizeof(float)), 0});
     }
 
     std::mt19937& random_;

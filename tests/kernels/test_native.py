@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -579,6 +580,20 @@ class TestBundlesThatItDoesNotKnow:
         manifest.write_text(manifest.read_text().replace('"d_ff": 512', '"d_ff": 513'))
         with pytest.raises(BundleError, match="131072 bytes, expected 131328"):
             opened(folder, engine="native")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/smaps")
+def test_a_file_does_not_stay_in_memory_beside_its_copy(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(FOLDER / "int8", tmp_path / "int8")) / "model.onnx"  # that nobody else has mapped
+    initializers = read_initializers(path)
+    config, tensors = native.arguments(initializers, Manifest.read(FOLDER).model, path)
+    model = kernels.Model(kernels.Config(**config), tensors, native.instruction_set(), 2)
+    maps = re.split(r"\n(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text(encoding="utf-8"))
+    (own,) = (entry for entry in maps if f"{path}.data" in entry)
+    size, resident = (int(re.search(rf"^{name}: +(\d+) kB", own, re.MULTILINE)[1]) for name in ("Size", "Rss"))
+    assert resident < size / 10
+    assert np.array_equal(tensors[0], read_initializers(path)["shared.weight"])  # and is read again where it is wanted
+    del model
 
 
 FAULTS = """

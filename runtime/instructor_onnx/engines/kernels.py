@@ -7,6 +7,7 @@ ctypes lets go of the GIL during a call.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ __all__ = [
     "why_not",
 ]
 
-ABI = 3
+ABI = 4
 LIBRARIES = (".so", ".dylib", ".dll")  # and not what a linker leaves beside them
 Message = ctypes.c_char * 512
 OUT_OF_MEMORY = 3  # IK_OUT_OF_MEMORY
@@ -76,7 +77,7 @@ class Config(ctypes.Structure):
 class _Tensor(ctypes.Structure):
     """`ik_tensor`."""
 
-    _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
+    _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_int64), ("mapped", ctypes.c_int32)]
 
 
 class _Tokens(ctypes.Structure):
@@ -216,6 +217,14 @@ def measure_peak(isa: str, weight_type: str, threads: int, seconds: float = 0.5)
     return found.value
 
 
+def _is_mapped(view: memoryview) -> bool:
+    """Whether these are bytes of a file that nobody can write through this: views of views of its mapping."""
+    owner: Any = view
+    while view.readonly and owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    return view.readonly and owner is not None
+
+
 class Model:
     """Weights, rearranged for one instruction set. Thread-safe."""
 
@@ -232,7 +241,7 @@ class Model:
         """
         self._pointer = ctypes.c_void_p()
         arrays = [_Array(f"tensor {index}", tensor, *WEIGHT_KINDS) for index, tensor in enumerate(tensors)]
-        table = (_Tensor * len(arrays))(*(_Tensor(array.address, array.view.nbytes) for array in arrays))
+        table = (_Tensor * len(arrays))(*(_Tensor(array.address, array.view.nbytes, _is_mapped(array.view)) for array in arrays))
         pointer = ctypes.byref(self._pointer)
         _call("ik_model_create", ctypes.byref(config), table, len(table), _index(isa), threads, pointer)
         # Not a __del__: that may run when the interpreter has ended, and half of what it needs is gone.

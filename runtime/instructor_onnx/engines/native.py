@@ -101,7 +101,8 @@ class NativeSession:
         kernels = import_kernels()
         threads = thread_count(num_threads)
         isa = instruction_set()
-        config, tensors = arguments(read_initializers(path), sizes, path)
+        initializers = read_initializers(path)
+        config, tensors = arguments(initializers, sizes, path)
         try:
             model = kernels.Model(kernels.Config(**config), tensors, isa, threads)
         except MemoryError:
@@ -109,6 +110,9 @@ class NativeSession:
                 f"{path}: no memory for its weights on the native kernels. Free some, or take a smaller variant."
             ) from None
         except kernels.KernelError as error:
+            for name, array in initializers.items():
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise BundleError(f"{path}: {name} holds NaN or infinity. Export the checkpoint again.") from None
             raise UnknownGraphError(
                 f"{path}: the native kernels cannot run it: {error} Use engine='onnxruntime'."
             ) from None
@@ -295,8 +299,6 @@ def _weight(initializers: Mapping[str, Array], name: str, dtype: type[np.generic
             f"{path}: {name} is {'missing' if array is None else array.dtype}, the native kernels expect "
             f"{np.dtype(dtype)}. Use engine='onnxruntime', or export the checkpoint again."
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise BundleError(f"{path}: {name} holds NaN or infinity. Export the checkpoint again.")
     return array.astype(np.float32, copy=False) if name == "dense.linear.weight" else array
 
 
