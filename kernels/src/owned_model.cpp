@@ -95,7 +95,8 @@ public:
             const ik_tensor& tensor = tensors_[done_];
             if (!tensor.mapped) continue;
             const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-            const auto from = reinterpret_cast<uintptr_t>(tensor.data), to = from + static_cast<uintptr_t>(tensor.bytes);
+            const auto from = reinterpret_cast<uintptr_t>(tensor.data),
+                       to = from + static_cast<uintptr_t>(tensor.bytes);
             const uintptr_t first = (from + page - 1) / page * page, last = to / page * page;
             if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
         }
