@@ -220,9 +220,9 @@ def measure_peak(isa: str, weight_type: str, threads: int, seconds: float = 0.5)
 def _is_mapped(view: memoryview) -> bool:
     """Whether these are bytes of a file that nobody can write through this: views of views of its mapping."""
     owner: Any = view
-    while view.readonly and owner is not None and not isinstance(owner, mmap.mmap):
+    while owner is not None and not isinstance(owner, mmap.mmap):
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
-    return view.readonly and owner is not None
+    return owner is not None and memoryview(owner).readonly
 
 
 class Model:
@@ -241,7 +241,9 @@ class Model:
         """
         self._pointer = ctypes.c_void_p()
         arrays = [_Array(f"tensor {index}", tensor, *WEIGHT_KINDS) for index, tensor in enumerate(tensors)]
-        table = (_Tensor * len(arrays))(*(_Tensor(array.address, array.view.nbytes, _is_mapped(array.view)) for array in arrays))
+        table = (_Tensor * len(arrays))(
+            *(_Tensor(array.address, array.view.nbytes, _is_mapped(array.view)) for array in arrays)
+        )
         pointer = ctypes.byref(self._pointer)
         _call("ik_model_create", ctypes.byref(config), table, len(table), _index(isa), threads, pointer)
         # Not a __del__: that may run when the interpreter has ended, and half of what it needs is gone.
