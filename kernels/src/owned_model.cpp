@@ -94,11 +94,14 @@ public:
         for (; done_ < next_; ++done_) {
             const ik_tensor& tensor = tensors_[done_];
             if (!tensor.mapped) continue;
+            char* const data = static_cast<char*>(const_cast<void*>(tensor.data));
             const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-            const auto from = reinterpret_cast<uintptr_t>(tensor.data),
-                       to = from + static_cast<uintptr_t>(tensor.bytes);
-            const uintptr_t first = (from + page - 1) / page * page, last = to / page * page;
-            if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+            const auto before =
+                static_cast<int64_t>(-reinterpret_cast<uintptr_t>(data) % page);  // its first whole page
+            if (before < tensor.bytes) {
+                const auto whole = static_cast<uintptr_t>(tensor.bytes - before) / page * page;
+                madvise(data + before, whole, MADV_DONTNEED);
+            }
         }
 #endif
     }
