@@ -66,7 +66,8 @@ inline HeadScratch<N> head_scratch(int64_t longest, int64_t d_kv, Carver& carver
 
 struct Head {
     int64_t length, length_padded, d_kv, width, stride;
-    float* rows;  // [length, stride]: the queries, which the context replaces
+    int64_t inner;  // from a row's queries to its keys, and from these to its values
+    float* rows;    // [length, stride]: the queries, which the context replaces
 };
 
 // rows [length, d_kv] in numbers up to `most`, zeros around them.
@@ -176,6 +177,12 @@ inline void attend(const Head& head, const HeadScratch<N>& scratch, int64_t firs
             }
         }
     }
+    for (int64_t r = 0; r < count; ++r) {  // the next head's, which lie too far apart for the processor to foresee them
+        const float* const next = head.rows + (first + r) * head.stride + head.d_kv;
+        for (int64_t part = 0; part < 3; ++part) {
+            for (int64_t j = 0; j < head.d_kv; j += LANES) __builtin_prefetch(next + part * head.inner + j, 0, 2);
+        }
+    }
     float scale[N::ROWS];
     weigh<N>(head, scratch, count, highest, scale);
     const int64_t context = round_up(head.d_kv, N::COLUMNS);
@@ -201,7 +208,8 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     if (mine.first == mine.last) return;
     [[maybe_unused]] const typename N::Session session;
     const int64_t d_kv = model.config.d_kv, inner = model.config.num_heads * d_kv;
-    const Head head{length, round_up(length, PADDED<N>), d_kv, round_up(d_kv, PADDED<N>), stride, rows + index * d_kv};
+    const Head head{length, round_up(length, PADDED<N>), d_kv, round_up(d_kv, PADDED<N>), stride,
+                    inner,  rows + index * d_kv};
     const float most = largest_factor(d_kv);
     fill<N>(head, head.rows + inner, most, scratch.numbers, scratch.key_scales);
     N::pack_turned(scratch.numbers, head.width, head.length_padded, scratch.keys);
@@ -209,7 +217,7 @@ inline void attention(const Model& model, float* rows, int64_t stride, int64_t l
     N::pack(scratch.numbers, head.width, head.length_padded, scratch.values);
     const Range queries{length * mine.first / tiles, length * mine.last / tiles};
     const int64_t asked = queries.last - queries.first;
-    fill<N>({asked, asked, d_kv, head.width, stride, nullptr}, head.rows + queries.first * stride, most,
+    fill<N>({asked, asked, d_kv, head.width, stride, inner, nullptr}, head.rows + queries.first * stride, most,
             scratch.numbers + queries.first * head.width, scratch.query_scales + queries.first);
     for (int64_t i = queries.first; i < queries.last; ++i) N::arrange(scratch.numbers + i * head.width, head.width);
 

@@ -167,9 +167,8 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
                            Member& team) {
     team.share(unit.rows, [&](Range rows) { normed_rows(model, layer.attention_norm, w, rows); });
     share_panels<Tiles>(unit.rows, layer.qkv, layer.o, team, [&](Range rows, Range columns, const void* then) {
-        multiply(w.a, rows, layer.qkv, columns, then, [=](int64_t row, int64_t column, F value) {
-            store(w.qkv + row * w.qkv_stride + column, w.a.scaled(value, row));
-        });
+        multiply(w.a, rows, layer.qkv, columns, then, {w.qkv, w.qkv_stride},
+                 [=](float* qkv, int64_t row, F value) { store(qkv, w.a.scaled(value, row)); });
     });
     const int64_t heads = model.config.num_heads, blocks = team.parts(unit.count * heads, unit.longest);
     team.share(unit.count * heads * blocks, [&](Range tasks) {
@@ -188,10 +187,8 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
     });
     const Rows<Tiles> context = input(w.qkv, w.qkv_stride, unit.rows, layer.o, nullptr, w.a, team);
     share_panels<Tiles>(unit.rows, layer.o, layer.wi, team, [&](Range rows, Range columns, const void* then) {
-        multiply(context, rows, layer.o, columns, then, [=](int64_t row, int64_t column, F value) {
-            float* x = w.x + row * w.x_stride + column;
-            store(x, add(load(x), context.scaled(value, row)));
-        });
+        multiply(context, rows, layer.o, columns, then, {w.x, w.x_stride},
+                 [=](float* x, int64_t row, F value) { store(x, add(load(x), context.scaled(value, row))); });
     });
 }
 
@@ -199,20 +196,16 @@ inline void self_attention(const Model& model, const Layer& layer, const Unit& u
 template <class Tiles>
 inline void inner_rows(const Layer& layer, bool gated, Rows<Tiles> a, Range rows, Workspace<Tiles>& w, Range columns,
                        const void* then) {
+    const Target out{w.inner, w.inner_stride};
     if (!gated) {  // ReLU commutes with a positive scale, so the row scale waits for the second product
-        multiply(a, rows, layer.wi, columns, then, [=](int64_t row, int64_t column, F value) {
-            store(w.inner + row * w.inner_stride + column, max(value, set(0.0f)));
-        });
+        multiply(a, rows, layer.wi, columns, then, out,
+                 [=](float* inner, int64_t, F value) { store(inner, max(value, set(0.0f))); });
         return;
     }
-    multiply(a, rows, layer.wi, columns, panel_of<Tiles>(layer.wi_1, columns.first),
-             [=](int64_t row, int64_t column, F value) {
-                 store(w.inner + row * w.inner_stride + column, gelu(a.scaled(value, row)));
-             });
-    multiply(a, rows, layer.wi_1, columns, then, [=](int64_t row, int64_t column, F value) {
-        float* inner = w.inner + row * w.inner_stride + column;
-        store(inner, mul(load(inner), a.scaled(value, row)));
-    });
+    multiply(a, rows, layer.wi, columns, panel_of<Tiles>(layer.wi_1, columns.first), out,
+             [=](float* inner, int64_t row, F value) { store(inner, gelu(a.scaled(value, row))); });
+    multiply(a, rows, layer.wi_1, columns, then, out,
+             [=](float* inner, int64_t row, F value) { store(inner, mul(load(inner), a.scaled(value, row))); });
 }
 
 // following: the product after this
@@ -231,10 +224,8 @@ inline void feed_forward(const Model& model, const Layer& layer, const Product& 
         const bool more = first + count < unit.rows;
         const Product& next = more ? layer.wi : following;
         share_panels<Tiles>(count, layer.wo, next, team, [&](Range rows, Range columns, const void* then) {
-            multiply(f, rows, layer.wo, columns, then, [=](int64_t row, int64_t column, F value) {
-                float* x = w.x + (first + row) * w.x_stride + column;
-                store(x, add(load(x), f.scaled(value, row)));
-            });
+            multiply(f, rows, layer.wo, columns, then, {w.x + first * w.x_stride, w.x_stride},
+                     [=](float* x, int64_t row, F value) { store(x, add(load(x), f.scaled(value, row))); });
         });
     }
 }

@@ -86,10 +86,19 @@ inline auto products(const Product& w, int64_t column) {
     }
 }
 
+// Rows of floats that products go to.
+struct Target {
+    float* data;
+    int64_t stride;
+
+    float* at(int64_t row, int64_t column) const { return data + row * stride + column; }
+};
+
 // then: the weights that this thread multiplies with next. They are brought from memory meanwhile.
-// finish(row, column, F) gets LANES products at a time, to be multiplied by the row's scale.
+// finish(at, row, F) gets LANES products at a time, to be multiplied by the row's scale, and where in `out` they go.
 template <class Tiles, class Finish>
-inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, const void* then, Finish finish) {
+inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, const void* then, Target out,
+                     Finish finish) {
     using Weight = typename Tiles::Weight;
     using Sum = typename Tiles::Sum;
     [[maybe_unused]] const typename Tiles::Session session;
@@ -105,7 +114,7 @@ inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, 
             const int64_t column = part.column + c;
             const auto scaled = products<Tiles>(w, column);
             for (int64_t r = from; r < to; ++r) {
-                own(part.row + r, column, scaled(part.sums + r * Tiles::COLUMNS + c));
+                own(out.at(part.row + r, column), part.row + r, scaled(part.sums + r * Tiles::COLUMNS + c));
             }
         }
     };
@@ -134,6 +143,9 @@ inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, 
                 const Ahead ahead{next + part_bytes * t, step_bytes};
                 Sum* const own = sums[Tiles::INTERLEAVES ? turn++ % 2 : 0];
                 const Part part{own, row, height, panel * Tiles::COLUMNS};
+                for (int64_t r = row; r < end; ++r) {  // or each store would wait for its line
+                    for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) __builtin_prefetch(out.at(r, part.column + c));
+                }
                 const auto run = [&](auto... more) {
                     Tiles::run(static_cast<int>(height), a.row(row), a.stride, weights, w.k_padded, own, ahead,
                                more...);
