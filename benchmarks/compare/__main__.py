@@ -1,6 +1,6 @@
 """How fast is it, against its rivals? The same weights and texts, in one run, alternating, each in its own process.
 
-    python -m benchmarks.compare BUNDLE --checkpoint CHECKPOINT          # goes on where it was stopped
+    python -m benchmarks.compare BUNDLE --checkpoint CHECKPOINT          # goes on where this build was stopped
     python -m benchmarks.compare BUNDLE --checkpoint CHECKPOINT --rivals torch,instructor-onnx --mixed-slices 2
     python -m benchmarks.compare benchmarks/results/bench-*.json --readme README.md --docs docs/benchmarks.md  # tables
 
@@ -14,9 +14,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import instructor_onnx
 from instructor_onnx import Manifest
 from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.tokens import Tokenizer
@@ -95,7 +97,7 @@ def compare(options: argparse.Namespace) -> Path | None:
         "machine": machine.facts(),
         "operations": limits.operations(model),  # of a token
     }
-    cache = options.cache / f"{subject['model']}-{digest(subject)}"
+    cache = options.cache / f"{subject['model']}-{digest([subject, own_build()])}"
     if options.restart:
         (cache / "journal.jsonl").unlink(missing_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
@@ -130,6 +132,13 @@ def compare(options: argparse.Namespace) -> Path | None:
     content = summarize(run.journal, rivals, subject | {"plan": asdict(plan)})
     results.write(out, content)
     return out
+
+
+def own_build() -> str:
+    """A digest of this package's code and compiled kernels: a run does not go on with another build's figures."""
+    folders = map(Path, instructor_onnx.__path__)  # of a development install the sources, and what was compiled
+    files = [file for folder in folders for name in ("**/*.py", "**/_kernels.*") for file in folder.glob(name)]
+    return digest(sorted(sha256(file.read_bytes()).hexdigest() for file in files))
 
 
 def own_runs(manifest: Manifest) -> list[tuple[str, str]]:

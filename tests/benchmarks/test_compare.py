@@ -99,6 +99,17 @@ def test_a_second_run_measures_nothing_again(
     assert [entry for entry in Journal.open(path).entries if entry["kind"] == "time"] == before
 
 
+def test_another_build_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructor_onnx, "__path__", [str(tmp_path)])
+    kernels = tmp_path / "engines" / "_kernels.so"
+    kernels.parent.mkdir()
+    kernels.write_bytes(b"one")
+    first = compare.own_build()
+    assert compare.own_build() == first
+    kernels.write_bytes(b"two")
+    assert compare.own_build() != first
+
+
 def test_the_tables_go_into_the_docs_and_a_short_one_into_a_readme(
     compared: tuple[Path, list[str], Path], tmp_path: Path
 ) -> None:
