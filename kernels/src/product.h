@@ -110,11 +110,12 @@ inline void multiply(Rows<Tiles> a, Range rows, const Product& w, Range panels, 
     int64_t turn = 0;
     const auto settle = [&](const Part part, int64_t from, int64_t to) {
         const Finish own = finish;  // of copies the compiler knows that no store changes them
+        const Target target = out;
         for (int64_t c = 0; c < Tiles::COLUMNS; c += LANES) {
             const int64_t column = part.column + c;
             const auto scaled = products<Tiles>(w, column);
             for (int64_t r = from; r < to; ++r) {
-                own(out.at(part.row + r, column), part.row + r, scaled(part.sums + r * Tiles::COLUMNS + c));
+                own(target.at(part.row + r, column), part.row + r, scaled(part.sums + r * Tiles::COLUMNS + c));
             }
         }
     };
