@@ -14,12 +14,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import instructor_onnx
 from instructor_onnx import Manifest
+from instructor_onnx.bundle import sha256
 from instructor_onnx.engines.cpus import available_cpus
 from instructor_onnx.tokens import Tokenizer
 
@@ -138,7 +138,7 @@ def own_build() -> str:
     """A digest of this package's code and compiled kernels: a run does not go on with another build's figures."""
     folders = map(Path, instructor_onnx.__path__)  # of a development install the sources, and what was compiled
     files = [file for folder in folders for name in ("**/*.py", "**/_kernels.*") for file in folder.glob(name)]
-    return digest(sorted(sha256(file.read_bytes()).hexdigest() for file in files))
+    return digest(sorted(sha256(file) for file in files))
 
 
 def own_runs(manifest: Manifest) -> list[tuple[str, str]]:
