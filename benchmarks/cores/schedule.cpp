@@ -41,10 +41,12 @@ void in_simulated(int threads, Work work);
 // run.cpp once more, beside the real one, with threads that are not real.
 #define in_parallel in_simulated
 #define measure_rate measure_rate_again
+#define measure_start measure_start_again
 #define run run_simulated
 #include "run.cpp"
 #undef in_parallel
 #undef measure_rate
+#undef measure_start
 #undef run
 
 using namespace instructor;
@@ -569,6 +571,7 @@ void answer_machine(std::istringstream& line) {
     machine = Machine{};
     std::string name;
     for (double value; line >> name >> value;) set(name, value);
+    model.start = {machine.start, machine.late};
     std::printf("{}\n");
 }
 
@@ -599,6 +602,7 @@ int main(int argc, char** argv) {
     model = owned->model;
     model.kernel = &ours;
     model.rate = measure_rate(*real);
+    model.start = measure_start();
     const std::map<std::string, void (*)(std::istringstream&)> answers{
         {"this", [](std::istringstream&) { print_this_machine(model); }},
         {"real", answer_real},

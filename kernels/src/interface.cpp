@@ -132,6 +132,7 @@ int ik_model_create(const ik_config* config, const ik_tensor* tensors, int64_t t
         auto made = std::make_unique<ik_model>();
         made->owned = make_model(*config, tensors, tensor_count, usable(isa), threads);
         made->owned->model.rate = measure_rate(*made->owned->model.kernel);
+        made->owned->model.start = measure_start();
         *model = made.release();
     });
 }

@@ -30,6 +30,12 @@ struct Layer {
 struct Kernel;
 class Kept;
 
+// Seconds that a thread takes: of its caller, to start it, and after that until it begins. Until somebody measured
+// them, every thread is worth it.
+struct Start {
+    double own = 0, late = 0;
+};
+
 struct Model {
     ik_config config;
     const Kernel* kernel = nullptr;          // that it was made for
@@ -41,7 +47,8 @@ struct Model {
     Layer* layers = nullptr;
     int64_t embedding_padded = 0;  // to whole panels of the Dense, zeros
     Kept* workspaces = nullptr;    // what a call's is taken from and left to
-    double rate = 1;               // multiplications a second of one core; until it is asked, every thread is worth it
+    double rate = 1;               // multiplications a second of one core
+    Start start;
 };
 
 // One text of a unit of work, and where its results go.

@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -15,15 +16,21 @@ namespace instructor {
 
 namespace {
 
-constexpr double LONG_ENOUGH = 100e-6;  // seconds, for a clock and for what the first repeats cost
-// Seconds that a thread takes to be started, one after the other: 7 to 12 us on Zen 5.
-constexpr double START = 10e-6;
+constexpr double LONG_ENOUGH = 100e-6;             // seconds, for a clock and for what the first repeats cost
+constexpr int STARTS = 7;                          // of threads, whose median is taken: some happen to take long
+constexpr std::chrono::microseconds BETWEEN{300};  // starts: a processor that has just been left is woken sooner
+constexpr double TOO_LATE = 1e-3;  // seconds; where there is no processor for a thread now, it is not waited for
 
-// Threads that get `multiplications` done soonest. t of them take T / t + t * START, the work shared and each started
-// by the same caller: least at the root of T / START.
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Threads that get `multiplications` done soonest. t of them take T / t + t * own + late, the work shared and each
+// started by the same caller, one after the other: least at the root of T / own, if not on the caller alone.
 int worth_starting(const Model& model, double multiplications, int threads) {
     const double alone = multiplications / model.rate;
-    return static_cast<int>(std::max(1.0, std::min<double>(threads, std::sqrt(alone / START))));
+    const int most = static_cast<int>(std::max(1.0, std::min<double>(threads, std::sqrt(alone / model.start.own))));
+    return alone / most + most * model.start.own + model.start.late < alone ? most : 1;
 }
 
 double cost(const Model& model, int64_t length) {
@@ -89,13 +96,33 @@ int team_size(int threads, int teams, int team) {
 }  // namespace
 
 double measure_rate(const Kernel& kernel) {
-    using Clock = std::chrono::steady_clock;
     for (int64_t repeats = 1;; repeats *= 4) {
-        const auto begin = Clock::now();
+        const auto begin = std::chrono::steady_clock::now();
         const int64_t multiplications = kernel.peak(repeats);
-        const double spent = std::chrono::duration<double>(Clock::now() - begin).count();
+        const double spent = seconds_since(begin);
         if (spent > LONG_ENOUGH) return static_cast<double>(multiplications) / spent;
     }
+}
+
+Start measure_start() {
+    std::array<double, STARTS> own{}, late{};
+    for (int i = 0; i < STARTS; ++i) {
+        std::this_thread::sleep_for(BETWEEN);
+        const auto begin = std::chrono::steady_clock::now();
+        std::atomic<double> came{0};
+        in_parallel(2, [&](int member) {
+            if (member != 0) return came.store(seconds_since(begin));
+            own[i] = seconds_since(begin);
+            while (came == 0 && seconds_since(begin) < TOO_LATE) pause();
+        });
+        if (came == 0) return {own[i], TOO_LATE};
+        late[i] = std::max(0.0, came - own[i]);
+    }
+    const auto median = [](std::array<double, STARTS>& values) {
+        std::nth_element(values.begin(), values.begin() + STARTS / 2, values.end());
+        return values[STARTS / 2];
+    };
+    return {median(own), median(late)};
 }
 
 void run(const Model& model, std::vector<Text> texts, int threads) {

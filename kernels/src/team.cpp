@@ -1,26 +1,14 @@
 #include "team.h"
 
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <vector>
 
+#include "threads.h"
+
 namespace instructor {
 
 namespace {
-
-// A stage of a small model lasts some microseconds, to sleep and be woken costs some tens: worth spinning for, but not
-// for longer than it costs, as a container's quota runs meanwhile.
-constexpr std::chrono::microseconds SPINNING{50};
-constexpr int PAUSES = 32;  // between two looks at the clock
-
-void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("isb" ::: "memory");  // some tens of cycles, as x86's pause; `yield` is over at once
-#endif
-}
 
 uint32_t stage_of(uint64_t next) { return static_cast<uint32_t>(next >> 32); }
 
@@ -76,13 +64,7 @@ void Team::finish(uint32_t stage, int64_t pieces) {
 
 void Team::wait(uint32_t stage) {
     const auto over = [&] { return __atomic_load_n(&stage_, __ATOMIC_SEQ_CST) != stage; };
-    const auto end = std::chrono::steady_clock::now() + SPINNING;
-    do {
-        for (int i = 0; i < PAUSES; ++i) {
-            if (over()) return;
-            pause();
-        }
-    } while (std::chrono::steady_clock::now() < end);
+    if (spin_until(over)) return;  // a stage of a small model lasts some microseconds
     std::unique_lock<std::mutex> lock(shared_->bed);
     __atomic_add_fetch(&shared_->sleepers, 1, __ATOMIC_SEQ_CST);
     shared_->morning.wait(lock, over);

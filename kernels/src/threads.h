@@ -1,6 +1,8 @@
 // Threads for one call: nothing to wake, nothing that spins at rest, nothing that a fork leaves behind.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -13,6 +15,30 @@
 #endif
 
 namespace instructor {
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb" ::: "memory");  // some tens of cycles, as x86's pause; `yield` is over at once
+#endif
+}
+
+// Whether over() came true within the time for which waiting awake is cheaper than to sleep and be woken, which costs
+// some tens of microseconds. No longer, as a container's quota runs meanwhile.
+template <class Over>
+bool spin_until(Over over) {
+    constexpr std::chrono::microseconds SPINNING{50};
+    constexpr int PAUSES = 32;  // between two looks at the clock
+    const auto end = std::chrono::steady_clock::now() + SPINNING;
+    do {
+        for (int i = 0; i < PAUSES; ++i) {
+            if (over()) return true;
+            pause();
+        }
+    } while (std::chrono::steady_clock::now() < end);
+    return false;
+}
 
 // The processors that the calling thread may use but the one it is on: where the threads of its call belong. Systems
 // that pack threads together, so that other processors can sleep, leave a new one where its creator runs: with nothing
@@ -44,11 +70,12 @@ private:
 // threads, fewer do it, and one that comes when this one has finished goes home, without being waited for.
 template <class Work>
 void in_parallel(int threads, Work work) {
+    if (threads <= 1) return work(0);
+    constexpr int OVER = 1 << 30;  // added to `inside` by the caller, when it has done its part
     struct Call {
         std::mutex mutex;
         std::condition_variable left;
-        int inside = 0;
-        bool over = false;
+        std::atomic<int> inside{0};
     };
     const auto call = std::make_shared<Call>();  // outlives this function where a thread comes late
     const Elsewhere elsewhere;
@@ -57,13 +84,16 @@ void in_parallel(int threads, Work work) {
             const std::lock_guard<std::mutex> until_sent(call->mutex);
             std::thread thread([call, &work, member] {
                 {
-                    const std::lock_guard<std::mutex> lock(call->mutex);
-                    if (call->over) return;
-                    ++call->inside;
+                    const std::lock_guard<std::mutex> sent(call->mutex);
                 }
+                int inside = call->inside;
+                do {
+                    if (inside >= OVER) return;
+                } while (!call->inside.compare_exchange_weak(inside, inside + 1));
                 work(member);
-                const std::lock_guard<std::mutex> lock(call->mutex);
-                if (--call->inside == 0) call->left.notify_one();
+                if (--call->inside != OVER) return;
+                const std::lock_guard<std::mutex> lock(call->mutex);  // the caller sleeps, or has not begun to look
+                call->left.notify_one();
             });
             elsewhere.send(thread);
             thread.detach();
@@ -71,9 +101,11 @@ void in_parallel(int threads, Work work) {
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no more threads, or no memory for one, to be had
     }
     work(0);
+    call->inside += OVER;
+    const auto alone = [&] { return call->inside == OVER; };
+    if (spin_until(alone)) return;
     std::unique_lock<std::mutex> lock(call->mutex);
-    call->over = true;
-    call->left.wait(lock, [&] { return call->inside == 0; });
+    call->left.wait(lock, alone);
 }
 
 }  // namespace instructor
