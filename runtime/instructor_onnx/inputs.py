@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 HALF_PAIR = "half a surrogate pair: decode it with errors='replace', or mend what cut it."
@@ -34,7 +34,10 @@ def as_rows(sentences: Any, prompt: str = "") -> tuple[list[Row], bool]:
     """
     if isinstance(sentences, str):
         return [as_row(sentences, 0, prompt)], True
-    if isinstance(sentences, Mapping | bytes) or not isinstance(sentences, Iterable):
+    # Lists first, here and below: they are most common, and abstract classes take a while to ask.
+    if not isinstance(sentences, list) and (
+        isinstance(sentences, Mapping | bytes) or not isinstance(sentences, Iterable)
+    ):
         raise TypeError(
             f"sentences: found one {type(sentences).__name__}, expected a string or a list of rows; "
             f"put it in a list. For each row: {EXPECTED}."
@@ -52,18 +55,20 @@ def as_row(row: Any, index: int, prompt: str = "") -> Row:
         if not is_unicode(row):
             raise ValueError(f"row {index}: holds {HALF_PAIR}")
         return Row(prompt, row)
-    if isinstance(row, Mapping):
+    if isinstance(row, list | tuple):
+        parts: Sequence[Any] = row
+    elif isinstance(row, Mapping):
         unknown = set(row) - {"instruction", "text"}
         if unknown or "text" not in row:
             raise TypeError(f"row {index}: found a dict with keys {sorted(map(str, row))}, {EXPECTED}.")
-        instruction, text = row.get("instruction", prompt), row["text"]
+        parts = row.get("instruction", prompt), row["text"]
     elif isinstance(row, Iterable) and not isinstance(row, bytes | set | frozenset):
         parts = list(row)
-        if len(parts) not in (2, 3):
-            raise TypeError(f"row {index}: found {len(parts)} elements, {EXPECTED}.")
-        instruction, text = parts[0], parts[1]
     else:
         raise TypeError(f"row {index}: found {type(row).__name__}, {EXPECTED}.")
+    if len(parts) not in (2, 3):
+        raise TypeError(f"row {index}: found {len(parts)} elements, {EXPECTED}.")
+    instruction, text = parts[0], parts[1]
     for name, value in (("instruction", instruction), ("text", text)):
         if not isinstance(value, str):
             raise TypeError(f"row {index}: its {name} is {type(value).__name__} ({value!r:.40}), expected a string.")

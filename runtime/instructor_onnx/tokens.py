@@ -6,7 +6,6 @@ Two masks, two names: `attention_mask` is what the encoder sees (every real toke
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
@@ -150,7 +149,7 @@ class Tokenizer:
             BundleError: unreadable, or it does not fit the model (ids past `vocab_size`, no `</s>` at the end), or it
                 makes texts many times as long.
         """
-        with _library_errors(path, "not a tokenizer that can be read"):
+        with _LibraryErrors(path, "not a tokenizer that can be read"):
             tokenizer = FastTokenizer.from_buffer(contents)
         # Published files carry Fixed(512) padding and truncation; lengths are decided here, per call.
         tokenizer.no_padding()
@@ -159,12 +158,12 @@ class Tokenizer:
         largest = max(vocabulary.values(), default=-1)
         if largest >= vocab_size:
             raise BundleError(f"{path}: has token id {largest}, the model has {vocab_size} rows. {FIX}")
-        with _library_errors(path, "cannot be used"):
+        with _LibraryErrors(path, "cannot be used"):
             normalizer, pre_tokenizer = _part(tokenizer.normalizer), _part(tokenizer.pre_tokenizer)
             longer = prefixes.growth(normalizer)
         if longer > MOST_GROWTH:
             raise BundleError(f"{path}: its normalizer can make a text {longer:,.0f} times as long. {FIX}")
-        with _library_errors(path, "cannot be used"):
+        with _LibraryErrors(path, "cannot be used"):
             empty = tokenizer.encode("").ids
         if empty != [eos_token_id]:
             raise BundleError(f"{path}: does not end a text with id {eos_token_id} (</s>). {FIX}")
@@ -245,10 +244,14 @@ class Tokenizer:
 
         Also how many rows have fewer, but were not read to their end (see MOST_READ).
         """
+        encode = self._tokenizer.encode_batch_fast  # spread over threads by the library
+        texts = [_join(row) for row in rows]
+        if sum(map(len, texts)) <= min(FIRST_READ_PER_TOKEN * limit, FIRST_READ):  # all are read whole, together
+            with _LibraryErrors(self._path, "failed on a text"):
+                return [encoding.ids[: limit + 1] for encoding in encode(texts)], 0
         found: list[list[int]] = [[] for _ in rows]
         unread = 0
-        # spread over threads by the library
-        for index, encoding, whole in self._encodings(rows, limit, self._tokenizer.encode_batch_fast):
+        for index, encoding, whole in self._encodings(rows, limit, encode):
             found[index] = encoding.ids[: limit + 1]
             unread += not whole and len(found[index]) <= limit
         return found, unread
@@ -266,7 +269,7 @@ class Tokenizer:
         while waiting:
             again = []
             for group in _groups(self._beginning(index, _join(rows[index]), size, most) for index in waiting):
-                with _library_errors(self._path, "failed on a text"):
+                with _LibraryErrors(self._path, "failed on a text"):
                     encodings = encode([part.text for part in group])
                 for part, encoding in zip(group, encodings, strict=True):
                     if part.whole or len(part.text) == most or self._settled(encoding.ids) >= limit:
@@ -353,12 +356,18 @@ def _part(part: Any) -> Any:
     return None if part is None else json.loads(part.__getstate__())
 
 
-@contextlib.contextmanager
-def _library_errors(path: Path, said: str) -> Iterator[None]:
-    """A BundleError for whatever tokenizers raises: bare Exceptions, and panics, which are not even Exceptions."""
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise BundleError(f"{path}: {said} ({error!s:.200}). {FIX}") from None
+class _LibraryErrors:
+    """A BundleError for whatever tokenizers raises: bare Exceptions, and panics, which are not even Exceptions.
+
+    A class, as it is in the way of every text: contextlib's take a microsecond more.
+    """
+
+    def __init__(self, path: Path, said: str) -> None:
+        self._path, self._said = path, said
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise BundleError(f"{self._path}: {self._said} ({error!s:.200}). {FIX}") from None

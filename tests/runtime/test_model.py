@@ -159,6 +159,30 @@ class TestPromises:
         found = other.encode([ROWS[row] for row in order], batch_size=batch_size)
         assert np.allclose(found, expected[order], atol=1e-6)
 
+    @pytest.mark.parametrize(
+        "options", [{}, {"truncate_dim": 8}, {"precision": "int8"}, {"precision": "binary"}], ids=str
+    )
+    def test_few_rows_at_once_as_in_several_runs(self, int8: INSTRUCTOR, options: dict[str, Any]) -> None:
+        at_once, apart = int8.encode(ROWS, **options), int8.encode(ROWS, batch_size=2, **options)
+        assert at_once.dtype == apart.dtype
+        np.testing.assert_array_equal(at_once, apart)
+
+    def test_few_rows_past_the_token_budget_are_several_runs(
+        self, bundle: Path, int8: INSTRUCTOR, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = INSTRUCTOR(bundle, variant="int8", device="cpu", token_budget=24)
+        runs = []
+        embed = model.engine.sentence_embeddings
+
+        def watched(tokens: Any, rows: Any) -> Any:
+            runs.append(tokens.lengths[rows].tolist())
+            return embed(tokens, rows)
+
+        monkeypatch.setattr(model.engine, "sentence_embeddings", watched)
+        np.testing.assert_array_equal(model.encode(ROWS), int8.encode(ROWS))
+        assert len(runs) > 1
+        assert all(len(lengths) * max(lengths) <= 24 or len(lengths) == 1 for lengths in runs)
+
     def test_texts_of_any_unicode(self, int8: INSTRUCTOR) -> None:
         @settings(max_examples=50, deadline=None)
         @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=60)), max_size=6))
