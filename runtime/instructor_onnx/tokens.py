@@ -245,10 +245,10 @@ class Tokenizer:
         Also how many rows have fewer, but were not read to their end (see MOST_READ).
         """
         encode = self._tokenizer.encode_batch_fast  # spread over threads by the library
-        texts = [_join(row) for row in rows]
-        if sum(map(len, texts)) <= min(FIRST_READ_PER_TOKEN * limit, FIRST_READ):  # all are read whole, together
+        characters = sum(len(row.instruction) + len(row.text) for row in rows)
+        if characters <= min(FIRST_READ_PER_TOKEN * limit, FIRST_READ):  # all are read whole, together
             with _LibraryErrors(self._path, "failed on a text"):
-                return [encoding.ids[: limit + 1] for encoding in encode(texts)], 0
+                return [encoding.ids[: limit + 1] for encoding in encode([_join(row) for row in rows])], 0
         found: list[list[int]] = [[] for _ in rows]
         unread = 0
         for index, encoding, whole in self._encodings(rows, limit, encode):
