@@ -33,6 +33,7 @@ class Process:
         """Start it; `wait` says when it is loaded."""
         job.folder.mkdir(parents=True, exist_ok=True)
         self.rival = rival
+        self._job = job
         self._log = job.folder / ("prepare.log" if prepare else "log.txt")
         request = job.folder / "job.json"
         fields = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(job).items()}
@@ -110,7 +111,10 @@ class Process:
         code = self._process.wait()
         lines = [line.strip() for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()]
         said = [line for line in lines if line and not line.startswith("Warning")]
-        return said[-1][:300] if said else f"ended with exit code {code}"
+        last = said[-1] if said else f"ended with exit code {code}"
+        for folder in (self._job.folder, self._job.bundle, self._job.checkpoint):  # results are read elsewhere
+            last = last.replace(str(folder), folder.name)
+        return last[:300]
 
 
 def _environment(threads: int, *, own_runtime: bool = True) -> Mapping[str, str]:

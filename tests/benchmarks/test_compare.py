@@ -229,6 +229,18 @@ def test_a_process_that_dies_says_why(bundle: Path, base_checkpoint: Path, tmp_p
     assert process._process.poll() is not None
 
 
+def test_why_a_process_died_names_no_path_of_this_machine(base_checkpoint: Path, tmp_path: Path) -> None:
+    (rival,) = ours([("int8", "onnxruntime")])
+    job = Job(tmp_path / "no-such-bundle", base_checkpoint, tmp_path, rival.option, rival.engine, threads=1)
+    empty = tmp_path / "work.json"
+    empty.write_text("{}")
+    process = Process(rival, job, Path(sys.executable), empty)
+    with pytest.raises(RivalFailed, match="no-such-bundle") as failed:
+        process.wait()
+    process.close()
+    assert str(tmp_path) not in str(failed.value)
+
+
 def test_the_installed_size_counts_what_is_required() -> None:
     found = worker.closure(["instructor-onnx"])
     assert {"instructor-onnx", "numpy", "tokenizers"} <= set(found)
