@@ -85,7 +85,10 @@ def test_a_few_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert found["end"]["exit_status"] == 0
     assert found["counts"]["at the end"].keys() == {"right"}
     assert found["counts"]["single"]["right"] > 0
-    assert found["counts"]["malformed"].keys() == {"refused"}
+    assert found["counts"]["malformed"]["refused"] > 0
+    # a client's last request may come to a server that is stopping, and only that one
+    assert found["counts"]["malformed"].keys() <= {"refused", "turned away"}
+    assert found["counts"]["malformed"].get("turned away", 0) <= clients.CLIENTS["malformed"][1]
     assert len(found["lines"]) == 10
     assert all(line["memory_mb"] > 0 and line["descriptors"] > 0 and line["threads"] > 0 for line in found["lines"])
     assert "| 6 s | " in readme.read_text()
